@@ -1,0 +1,70 @@
+#include <napi.h>
+#include <sys/epoll.h>
+#include <uv.h>
+
+#include <string>
+
+#include "kernel_error.h"
+#include "probe.h"
+#include "relay_wrap.h"
+
+namespace {
+
+Napi::Value ProbeEngine(const Napi::CallbackInfo& info) {
+  const std::string engine = info[0].As<Napi::String>();
+  try {
+    Probe(engine == "sockmap" ? Engine::kSockmap : Engine::kSplice);
+    return info.Env().Undefined();
+  } catch (const KernelError& error) {
+    return Describe(info.Env(), error);
+  }
+}
+
+// After readStop libuv leaves a descriptor in its epoll set until the next event, which for a socket whose bytes are
+// redirected never comes to its eyes; but each one would wake Node's thread. If Node ever reads it again, libuv adds
+// it again.
+void Forget(const Napi::CallbackInfo& info) {
+  uv_loop_t* loop = nullptr;
+  if (napi_get_uv_event_loop(info.Env(), &loop) != napi_ok) return;
+  epoll_ctl(uv_backend_fd(loop), EPOLL_CTL_DEL, info[0].As<Napi::Number>().Int32Value(), nullptr);
+}
+
+// Of a descriptor that Node holds.
+Napi::Value Summary(const Napi::CallbackInfo& info) {
+  return ToJavaScript(info.Env(), SummaryOf(info[0].As<Napi::Number>().Int32Value()));
+}
+
+void Bound(const Napi::CallbackInfo& info) { BoundBuffers(info[0].As<Napi::Number>().Int32Value()); }
+
+void Tune(const Napi::CallbackInfo& info) {
+  const auto given = info[1].As<Napi::Object>();
+  const auto number = [&given](const char* name) {
+    const Napi::Value value = given.Get(name);
+    return value.IsNumber() ? value.As<Napi::Number>().Int64Value() : 0;
+  };
+  TcpOptions options;
+  options.keep_alive_idle = static_cast<int>(number("keepAliveIdle"));
+  options.keep_alive_interval = static_cast<int>(number("keepAliveInterval"));
+  options.keep_alive_count = static_cast<int>(number("keepAliveCount"));
+  options.user_timeout = static_cast<uint32_t>(number("userTimeout"));
+  options.pacing_rate = static_cast<uint64_t>(number("pacingRate"));
+  try {
+    Apply(options, info[0].As<Napi::Number>().Int32Value());
+  } catch (const KernelError& error) {
+    throw ToJavaScript(info.Env(), error);
+  }
+}
+
+Napi::Object Init(Napi::Env env, Napi::Object exports) {
+  exports.Set("probe", Napi::Function::New<ProbeEngine>(env, "probe"));
+  exports.Set("forget", Napi::Function::New<Forget>(env, "forget"));
+  exports.Set("summary", Napi::Function::New<Summary>(env, "summary"));
+  exports.Set("bound", Napi::Function::New<Bound>(env, "bound"));
+  exports.Set("tune", Napi::Function::New<Tune>(env, "tune"));
+  exports.Set("Relay", RelayWrap::Define(env));
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(sockmap, Init)

@@ -1,0 +1,35 @@
+#ifndef HTTP_PROXY_SOCKMAP_COUNTERS_H
+#define HTTP_PROXY_SOCKMAP_COUNTERS_H
+
+#include <atomic>
+#include <cstdint>
+
+#include "../bpf/flow.h"
+
+enum class LaneState : uint8_t { kPipe, kKernel, kSpilling, kDraining, kDone };
+
+// What JavaScript may ask about a lane while the relay is at work on it: written by the relay, read by both.
+struct LaneCounters {
+  std::atomic<LaneState> state{LaneState::kPipe};
+  std::atomic<uint64_t> piped{0};
+  std::atomic<uint64_t> spilled{0};
+  std::atomic<uint64_t> injected{0};
+  std::atomic<uint32_t> promotions{0};
+  std::atomic<uint32_t> spills{0};
+
+  // While the lane is in the sockmap its flow knows what was redirected; afterwards it belongs to another.
+  std::atomic<const flow*> live{nullptr};
+  std::atomic<uint64_t> settled{0};
+
+  uint64_t Redirected() const {
+    const flow* flow = live.load(std::memory_order_acquire);
+    return flow ? __atomic_load_n(&flow->redirected, __ATOMIC_RELAXED) : settled.load(std::memory_order_relaxed);
+  }
+};
+
+struct TunnelCounters {
+  LaneCounters client_to_upstream;
+  LaneCounters upstream_to_client;
+};
+
+#endif

@@ -1,0 +1,11 @@
+#ifndef HTTP_PROXY_SOCKMAP_PROBE_H
+#define HTTP_PROXY_SOCKMAP_PROBE_H
+
+#include "relay.h"
+
+// Whether an engine works here is found by using it: a relay of its own carries loopback connections, and every byte
+// is looked at. Vendors backport, so versions tell nothing. Takes well under a second, and throws KernelError naming
+// what failed.
+void Probe(Engine engine);
+
+#endif

@@ -1,0 +1,50 @@
+#ifndef HTTP_PROXY_SOCKMAP_SOCKMAP_H
+#define HTTP_PROXY_SOCKMAP_SOCKMAP_H
+
+#include <cstdint>
+#include <deque>
+#include <mutex>
+#include <vector>
+
+#include "../bpf/flow.h"
+#include "fd.h"
+#include "mapping.h"
+#include "wakeups.h"
+
+// The maps and the verdict program, and the bookkeeping of the lanes in them.
+class Sockmap {
+ public:
+  // Room for that many tunnels. Throws KernelError naming the step that was refused.
+  explicit Sockmap(uint32_t tunnels);
+
+  // Takes a lane from `source` to `destination`: its destination becomes a target, its source gets an id. Nothing
+  // is redirected yet. Throws KernelError, with everything undone. Any thread.
+  uint32_t Admit(int source, int destination);
+
+  // From here on the program decides about what arrives at `source`. False with errno set if the kernel refuses:
+  // EOPNOTSUPP when a FIN has come or gone.
+  bool Promote(uint32_t lane, int source);
+
+  // Throws away what the destination has been handed and has not written yet: drain first. Any thread.
+  void Release(uint32_t lane);
+
+  flow& FlowOf(uint32_t lane) { return reinterpret_cast<flow*>(flows_memory_.get())[lane]; }
+  Wakeups& wakeups() { return wakeups_; }
+  uint32_t lanes() const { return lanes_; }
+
+ private:
+  // Torn down from the last to the first: memory before the map it belongs to.
+  uint32_t lanes_;
+  Fd sources_;
+  Fd targets_;
+  Fd ids_;
+  Fd flows_;
+  Mapping flows_memory_;
+  Wakeups wakeups_;
+  std::mutex mutex_;  // guards the two below
+  // First in, first out: a verdict that is still running for a released lane must not meet its successor.
+  std::deque<uint32_t> free_;
+  std::vector<uint64_t> cookies_;  // by lane
+};
+
+#endif

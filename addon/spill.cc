@@ -1,0 +1,163 @@
+// A lane in the kernel: the way in, what the program passes to us, and the way to its end.
+#include <sys/socket.h>
+
+#include <cerrno>
+
+#include "lane.h"
+#include "tcp.h"
+
+namespace {
+
+constexpr int kRounds = 4;
+
+}  // namespace
+
+bool Lane::Promote(Workshop& workshop) {
+  // Everything that we sent has been accepted, so what is written beyond this was redirected, or spilled by us.
+  written_before_ = WrittenExactlyTo(destination_);
+  workshop.sockmap->FlowOf(*id_).unsent_limit = kUnsentLimit;
+  if (!workshop.sockmap->Promote(*id_, source_)) {
+    refused_ = true;
+    return false;
+  }
+
+  counters_.live.store(&workshop.sockmap->FlowOf(*id_), std::memory_order_release);
+  counters_.promotions.fetch_add(1, std::memory_order_relaxed);
+  SetState(LaneState::kKernel);
+  // Inserting does not look at what is queued. Without this, bytes that came since our last recv would wait for
+  // the next packet, perhaps for ever.
+  Kick();
+  wants_.hangup = true;
+  return true;
+}
+
+void Lane::AdvanceSpill(Workshop& workshop) {
+  if (state_ == LaneState::kKernel) {
+    const bool caught_up = CaughtUp(workshop);
+    if (caught_up && !hung_up_) {
+      wants_.hangup = true;
+      return;
+    }
+    if (!caught_up) counters_.spills.fetch_add(1, std::memory_order_relaxed);
+    SetState(LaneState::kSpilling);
+  }
+
+  for (int round = 0; round < kRounds; ++round) {
+    if (batch_ == 0 && !injection_.empty() && !BeginInjection(workshop)) {
+      wants_.tick = true;
+      return;
+    }
+    if (injecting_) {
+      const Moved moved = FlushOutbox(counters_.injected);
+      if (moved == Moved::kBlocked) wants_.writable = true;
+      if (moved != Moved::kAll) return;
+      EndInjection();
+      Publish(workshop);
+    }
+
+    if (batch_ > 0) {
+      // Receive first, then wait, then send, then publish. The wait comes after the recv because recv can run
+      // verdicts, and these may redirect.
+      if (!batch_ordered_ && !Drained(workshop)) {
+        wants_.tick = true;
+        return;
+      }
+      batch_ordered_ = true;
+      const Moved moved = FlushOutbox(counters_.spilled);
+      if (moved == Moved::kBlocked) wants_.writable = true;
+      if (moved != Moved::kAll) return;
+      Publish(workshop);
+    }
+
+    const bool enough = closing_ && closing_left_ == 0;
+    const ssize_t length = enough ? 0 : recv(source_, workshop.scratch.data(), workshop.scratch.size(), MSG_DONTWAIT);
+    if (length > 0) {
+      batch_ = static_cast<uint64_t>(length);
+      Received(batch_);
+      outbox_.assign(workshop.scratch.data(), workshop.scratch.data() + length);
+      continue;
+    }
+    if (length < 0 && errno == EINTR) continue;
+    if (length < 0 && errno != EAGAIN) return Fail(Failure::kSource, errno);
+
+    const bool over = length == 0 || closing_;
+    if (over && !kicked_) {
+      Kick();
+      kicked_ = true;
+      continue;
+    }
+
+    // Passed bytes that cannot be had yet: a kernel worker brings them when the receive buffer has room, and until then
+    // recv says EAGAIN, or even end of file. Or they were announced and are being redirected after all, of which we
+    // hear nothing.
+    if (!enough && !CaughtUp(workshop)) {
+      wants_.readable = length < 0;
+      wants_.tick = true;
+      return;
+    }
+
+    if (over) {
+      eof_ = length == 0 && !enough;
+      SetState(LaneState::kDraining);
+      return AdvanceDrain(workshop);
+    }
+
+    SetState(LaneState::kKernel);
+    wants_.hangup = true;
+    return;
+  }
+
+  (batch_ > 0 ? wants_.tick : wants_.readable) = true;
+}
+
+void Lane::AdvanceDrain(Workshop& workshop) {
+  if (Drained(workshop)) return Finish();
+  wants_.tick = true;
+}
+
+bool Lane::CaughtUp(Workshop& workshop) const {
+  return __atomic_load_n(&workshop.sockmap->FlowOf(*id_).passed, __ATOMIC_SEQ_CST) == consumed_;
+}
+
+// Whether the destination has written everything that came before: the backlog of what was redirected is nowhere to
+// be seen, but closing or shutting down a socket that has one throws it away.
+bool Lane::Drained(Workshop& workshop) {
+  const uint64_t redirected = __atomic_load_n(&workshop.sockmap->FlowOf(*id_).redirected, __ATOMIC_ACQUIRE);
+  return WrittenTo(destination_) - written_before_ >= redirected + consumed_ + injected_bytes_;
+}
+
+void Lane::Publish(Workshop& workshop) {
+  consumed_ += batch_;
+  batch_ = 0;
+  batch_ordered_ = false;
+  ticks = 0;
+  const bool held = closing_ || injecting_ || !injection_.empty();
+  // Before the next look at `passed`, as the program adds to that before it looks at this: one of us sees the other.
+  __atomic_store_n(&workshop.sockmap->FlowOf(*id_).consumed, held ? consumed_ | FLOW_HELD : consumed_,
+                   __ATOMIC_SEQ_CST);
+}
+
+// From here on the program passes everything.
+void Lane::Hold(Workshop& workshop) {
+  __atomic_store_n(&workshop.sockmap->FlowOf(*id_).consumed, consumed_ | FLOW_HELD, __ATOMIC_SEQ_CST);
+  // Takes the socket's lock, as a verdict does: one that is being made now is finished after this.
+  Kick();
+  SetState(LaneState::kSpilling);
+}
+
+// False as long as redirected bytes are under way, among which these must not end up.
+bool Lane::BeginInjection(Workshop& workshop) {
+  if (!Drained(workshop)) return false;
+  outbox_ = std::exchange(injection_, {});
+  injecting_ = true;
+  injected_bytes_ += outbox_.size();
+  // Known before they are written, or the program would see more room than there is.
+  __atomic_store_n(&workshop.sockmap->FlowOf(*id_).injected, injected_bytes_, __ATOMIC_RELEASE);
+  return true;
+}
+
+// Makes the kernel ask for a verdict about everything that is queued, without taking any of it.
+void Lane::Kick() {
+  const int low_water_mark = 1;
+  setsockopt(source_, SOL_SOCKET, SO_RCVLOWAT, &low_water_mark, sizeof low_water_mark);
+}

@@ -1,0 +1,124 @@
+// A lane in its pipe: source → pipe → destination by splice(2), or by recv and send where reads are small.
+#include <fcntl.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+
+#include "lane.h"
+
+namespace {
+
+// Splicing a read this small costs more than copying it twice.
+constexpr size_t kWorthSplicing = 4096;
+constexpr size_t kCopyAtMost = 16 * 1024;
+
+// After so many reads it is somebody else's turn.
+constexpr int kRounds = 8;
+
+constexpr unsigned kFlags = SPLICE_F_NONBLOCK | SPLICE_F_MOVE;
+
+}  // namespace
+
+void Lane::AdvancePipe(Workshop& workshop) {
+  for (int round = 0; Deliver(workshop); ++round) {
+    if (eof_ || (closing_ && closing_left_ == 0)) return Finish();
+    if (round == kRounds) {
+      wants_.readable = true;
+      return;
+    }
+
+    switch (bulk_ ? ReadToPipe(workshop) : ReadByCopy(workshop)) {
+      case Got::kData: continue;
+      case Got::kQuiet: return Quiet(workshop);
+      case Got::kEof: eof_ = true; continue;
+      case Got::kFailed: return;
+    }
+  }
+}
+
+// Whether nothing is left that was read and not accepted. If there is, the destination has said EAGAIN, so that its
+// next EPOLLOUT is one to wait for, or the lane has failed.
+bool Lane::Deliver(Workshop& workshop) {
+  for (;;) {
+    Moved moved = FlushOutbox(injecting_ ? counters_.injected : counters_.piped);
+    if (moved == Moved::kAll) moved = FlushPipe(workshop);
+    if (moved == Moved::kBlocked) wants_.writable = true;
+    if (moved != Moved::kAll) return false;
+
+    if (injecting_) EndInjection();
+    if (injection_.empty()) return true;
+    outbox_ = std::exchange(injection_, {});
+    injecting_ = true;
+  }
+}
+
+// The source has nothing more and everything it sent has been accepted: the moment to move over to the kernel. Not
+// in the middle of a bulk transfer, which is faster here.
+void Lane::Quiet(Workshop& workshop) {
+  if (closing_) return Finish();
+  if (id_ && !refused_ && !bulk_ && Promote(workshop)) return;
+  wants_.readable = true;
+}
+
+Lane::Got Lane::ReadByCopy(Workshop& workshop) {
+  const ssize_t length = recv(source_, workshop.scratch.data(), kCopyAtMost, MSG_DONTWAIT);
+  if (length == 0) return Got::kEof;
+  if (length < 0) {
+    if (errno == EAGAIN || errno == EINTR) return Got::kQuiet;
+    Fail(Failure::kSource, errno);
+    return Got::kFailed;
+  }
+
+  Received(static_cast<size_t>(length));
+  bulk_ = static_cast<size_t>(length) >= kWorthSplicing;
+  if (Send(workshop.scratch.data(), static_cast<size_t>(length), counters_.piped) == Moved::kFailed) {
+    return Got::kFailed;
+  }
+
+  // Read until EAGAIN before promoting, even after a short read: behind urgent data there can be more, and a half
+  // read skb would be redirected whole.
+  const bool worth_another =
+      static_cast<size_t>(length) == kCopyAtMost || !outbox_.empty() || bulk_ || (id_ && !refused_);
+  return worth_another || closing_ ? Got::kData : Got::kQuiet;
+}
+
+Lane::Got Lane::ReadToPipe(Workshop& workshop) {
+  if (!pipe_) pipe_ = workshop.pipes.Take();
+  if (!pipe_) return ReadByCopy(workshop);
+
+  const ssize_t length = splice(source_, nullptr, pipe_->write_end.get(), nullptr, pipe_->capacity, kFlags);
+  if (length > 0) {
+    pipe_bytes_ += static_cast<size_t>(length);
+    bulk_ = static_cast<size_t>(length) >= kWorthSplicing;
+    Received(static_cast<size_t>(length));
+    return Got::kData;
+  }
+
+  workshop.pipes.GiveBack(std::move(*pipe_));
+  pipe_.reset();
+  if (length == 0) return Got::kEof;
+  if (errno == EAGAIN || errno == EINTR) return Got::kQuiet;
+  Fail(Failure::kSource, errno);
+  return Got::kFailed;
+}
+
+Lane::Moved Lane::FlushPipe(Workshop& workshop) {
+  while (pipe_bytes_ > 0) {
+    const ssize_t length = splice(pipe_->read_end.get(), nullptr, destination_, nullptr, pipe_bytes_, kFlags);
+    if (length > 0) {
+      pipe_bytes_ -= static_cast<size_t>(length);
+      counters_.piped.fetch_add(static_cast<uint64_t>(length), std::memory_order_relaxed);
+      continue;
+    }
+    if (length < 0 && errno == EINTR) continue;
+    if (length < 0 && errno == EAGAIN) return Moved::kBlocked;
+    Fail(Failure::kDestination, length < 0 ? errno : EPIPE);
+    return Moved::kFailed;
+  }
+
+  if (pipe_) {
+    workshop.pipes.GiveBack(std::move(*pipe_));
+    pipe_.reset();
+  }
+  return Moved::kAll;
+}

@@ -1,0 +1,82 @@
+#include "tcp.h"
+
+#include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <fstream>
+
+#include "kernel_error.h"
+
+namespace {
+
+const char* const kStep = "set the options of the connection";
+
+void Set(int fd, int level, int name, const void* value, socklen_t length) {
+  Check(setsockopt(fd, level, name, value, length), kStep, "setsockopt");
+}
+
+void Set(int fd, int name, int value) { Set(fd, IPPROTO_TCP, name, &value, sizeof value); }
+
+bool Allowed(const char* sysctl, long wanted) {
+  std::ifstream file(sysctl);
+  long limit = 0;
+  return file >> limit && limit >= wanted;
+}
+
+}  // namespace
+
+TcpSummary SummaryOf(int fd) {
+  tcp_info info{};
+  socklen_t length = sizeof info;
+  if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) < 0) return {};
+  return {true, info.tcpi_rtt, info.tcpi_total_retrans, info.tcpi_bytes_acked, info.tcpi_last_data_recv};
+}
+
+// In this order: an acknowledgement that arrives between the two calls makes it less, never more.
+uint64_t WrittenTo(int fd) {
+  const uint64_t acknowledged = SummaryOf(fd).acknowledged;
+  return acknowledged + static_cast<uint64_t>(UnacknowledgedBy(fd));
+}
+
+uint64_t WrittenExactlyTo(int fd) {
+  for (;;) {
+    const uint64_t written = WrittenTo(fd);
+    if (written == WrittenTo(fd)) return written;
+  }
+}
+
+int UnacknowledgedBy(int fd) {
+  int bytes = 0;
+  return ioctl(fd, SIOCOUTQ, &bytes) < 0 ? 0 : bytes;
+}
+
+void BoundBuffers(int fd) {
+  // Counts what was not sent yet, and so leaves the congestion window, and the throughput over long ways, alone.
+  setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &kUnsentLimit, sizeof kUnsentLimit);
+
+  // Silently cut down to net.core.rmem_max, no longer tuned once it is set, and not to be unset.
+  static const bool allowed = Allowed("/proc/sys/net/core/rmem_max", kReceiveLimit);
+  if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &kReceiveLimit, sizeof kReceiveLimit) < 0) {
+    if (!allowed) return;
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &kReceiveLimit, sizeof kReceiveLimit);
+  }
+  // Older kernels keep the window below what the buffer was when the connection was made.
+  setsockopt(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, &kReceiveLimit, sizeof kReceiveLimit);
+}
+
+void Apply(const TcpOptions& options, int fd) {
+  if (options.keep_alive_idle > 0) {
+    const int on = 1;
+    Set(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    Set(fd, TCP_KEEPIDLE, options.keep_alive_idle);
+  }
+  if (options.keep_alive_interval > 0) Set(fd, TCP_KEEPINTVL, options.keep_alive_interval);
+  if (options.keep_alive_count > 0) Set(fd, TCP_KEEPCNT, options.keep_alive_count);
+  if (options.user_timeout > 0) Set(fd, TCP_USER_TIMEOUT, static_cast<int>(options.user_timeout));
+  if (options.pacing_rate > 0) {
+    Set(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &options.pacing_rate, sizeof options.pacing_rate);
+  }
+}

@@ -1,0 +1,49 @@
+#ifndef HTTP_PROXY_SOCKMAP_TCP_H
+#define HTTP_PROXY_SOCKMAP_TCP_H
+
+#include <cstdint>
+
+// What the kernel tells about a connection, tcp(7). All zero where it is not TCP.
+struct TcpSummary {
+  bool known = false;
+  uint32_t rtt = 0;            // smoothed, in microseconds
+  uint32_t retransmits = 0;    // segments sent again, in all
+  uint64_t acknowledged = 0;   // bytes
+  uint32_t last_received = 0;  // milliseconds since data arrived
+};
+
+TcpSummary SummaryOf(int fd);
+
+// What a socket's user has written, and the kernel accepted, give or take a constant. The first may be too little by
+// what is acknowledged while it asks; the second is for when nobody writes.
+uint64_t WrittenTo(int fd);
+uint64_t WrittenExactlyTo(int fd);
+
+// Bytes that the peer has not acknowledged yet, sent or not.
+int UnacknowledgedBy(int fd);
+
+// How much may wait in the kernel for a stalled reader, on either side of the relay. The receive buffer of whoever
+// reads as fast as the relay is grown to the system's maximum, and the send buffer with the congestion window, until
+// the reader stops and all of it becomes a queue.
+constexpr int kReceiveLimit = 1024 * 1024;  // the kernel allows itself twice that
+constexpr int kUnsentLimit = 512 * 1024;
+
+// Sets both. The receive buffer is left to the system, which bounds it by tcp_rmem, where we may not set it as large as
+// that. Does nothing to what is not TCP.
+void BoundBuffers(int fd);
+
+struct TcpOptions {
+  // Seconds, and a number of probes; 0 leaves it as it is.
+  int keep_alive_idle = 0;
+  int keep_alive_interval = 0;
+  int keep_alive_count = 0;
+  // Milliseconds that sent bytes may stay unacknowledged before the peer counts as dead; 0 leaves it as it is.
+  uint32_t user_timeout = 0;
+  // Bytes per second towards the peer; 0 leaves it as it is.
+  uint64_t pacing_rate = 0;
+};
+
+// Throws KernelError.
+void Apply(const TcpOptions& options, int fd);
+
+#endif

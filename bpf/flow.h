@@ -1,0 +1,37 @@
+/* What the verdict program and the relay know in common. Included by BPF C and by C++. */
+#ifndef HTTP_PROXY_SOCKMAP_FLOW_H
+#define HTTP_PROXY_SOCKMAP_FLOW_H
+
+#include <linux/types.h>
+
+/* The five maps, and what the program calls them:
+ *
+ *   sources   SOCKMAP   lane -> the socket that a lane reads from; the program is attached to this one
+ *   targets   SOCKMAP   lane -> the socket that it writes to; no program, so that a socket can be a target
+ *                       before any byte is redirected to it
+ *   ids       HASH      socket cookie of a source -> lane
+ *   flows     ARRAY     lane -> struct flow, mapped into the relay's memory
+ *   wakeups   RINGBUF   lanes (u32) at which the relay has to look
+ */
+
+/* The bookkeeping of one lane. Program and relay each write a cache line of their own, and only read the other's:
+ * with one line for both, a store of the one undoes a concurrent store of the other. */
+struct flow {
+	/* Written by the program. */
+	__u64 redirected; /* bytes handed to the destination inside the kernel */
+	__u64 passed;	  /* bytes left to the relay because they could not be redirected */
+	__u32 base;	  /* the destination's write_seq when redirected, passed and injected were all 0 */
+	__u32 primed;	  /* whether base is set */
+	__u8 program_line[40];
+
+	/* Written by the relay. */
+	__u64 consumed;	    /* passed bytes that the destination has accepted; see FLOW_HELD */
+	__u64 injected;	    /* bytes that JavaScript wrote between the others */
+	__u32 unsent_limit; /* how much the destination may hold unsent: its TCP_NOTSENT_LOWAT */
+	__u8 relay_line[44];
+};
+
+/* Set in `consumed`, this bit makes it differ from every `passed`: the program then leaves everything to the relay. */
+#define FLOW_HELD (1ULL << 63)
+
+#endif

@@ -1,0 +1,122 @@
+/* One question per skb: may the kernel carry these bytes to the other end of the tunnel, or does the relay have to?
+ *
+ * TCP has acknowledged the bytes before we are asked, so they must never be dropped: whatever is in doubt is passed,
+ * and the relay reads it. Once bytes were passed, everything behind them is passed too, until the relay has caught up.
+ */
+#include <linux/bpf.h>
+#include <linux/types.h>
+
+#include "flow.h"
+
+/* The loader resolves these symbols by name: a map to its descriptor, an offset to the running kernel's, from BTF. */
+struct map;
+extern struct map targets, ids, flows, wakeups;
+extern const char tcp_sock__write_seq[], tcp_sock__snd_nxt[];
+extern const char sock__sk_wmem_queued[], sock__sk_sndbuf[], sock__sk_backlog__rmem_alloc[], sock__sk_rcvbuf[];
+
+struct tcp_sock;
+static void *(*map_lookup_elem)(struct map *map, const void *key) = (void *)BPF_FUNC_map_lookup_elem;
+static __u64 (*get_socket_cookie)(struct __sk_buff *skb) = (void *)BPF_FUNC_get_socket_cookie;
+static struct tcp_sock *(*skc_to_tcp_sock)(void *sk) = (void *)BPF_FUNC_skc_to_tcp_sock;
+static long (*sk_release)(void *sk) = (void *)BPF_FUNC_sk_release;
+static long (*sk_redirect_map)(struct __sk_buff *skb, struct map *map, __u32 key,
+			       __u64 flags) = (void *)BPF_FUNC_sk_redirect_map;
+static long (*ringbuf_output)(struct map *ringbuf, void *data, __u64 size,
+			      __u64 flags) = (void *)BPF_FUNC_ringbuf_output;
+
+#define FIELD(type, tp, offset) (*(volatile type *)((const char *)(tp) + (__u64)(offset)))
+
+/* Redirecting opens the source's window first and queues without any limit, charging nobody. So ask what a sender
+ * would ask: what the destination holds, plus what it was given and has not written yet, against its send buffer. */
+static __attribute__((always_inline)) int has_room(struct flow *flow, __u32 lane, __u64 passed_before, __u32 len)
+{
+	__u32 write_seq, snd_nxt;
+	__s64 queued, limit, pending, unsent, received, receive_limit;
+	struct tcp_sock *tp;
+	void *target;
+
+	target = map_lookup_elem(&targets, &lane);
+	if (!target)
+		return 0;
+
+	tp = skc_to_tcp_sock(target);
+	if (!tp) {
+		sk_release(target);
+		return 0;
+	}
+
+	write_seq = FIELD(__u32, tp, tcp_sock__write_seq);
+	snd_nxt = FIELD(__u32, tp, tcp_sock__snd_nxt);
+	queued = FIELD(__s32, tp, sock__sk_wmem_queued);
+	limit = FIELD(__s32, tp, sock__sk_sndbuf);
+	received = FIELD(__s32, tp, sock__sk_backlog__rmem_alloc);
+	receive_limit = FIELD(__s32, tp, sock__sk_rcvbuf);
+	sk_release(target);
+
+	/* A socket has one backlog, for what is redirected to it and for what it has passed and finds its receive
+	 * buffer full. That is the other lane waiting for a slow reader, and this one must not wait with it: two
+	 * programs that write before they read would never go on. */
+	if (2 * received > receive_limit)
+		return 0;
+
+	/* Everything passed has been consumed when we get here, and nothing has been redirected before the first
+	 * time, so write_seq says where counting starts. */
+	if (!flow->primed) {
+		flow->base = write_seq - (__u32)(passed_before + flow->injected);
+		flow->primed = 1;
+	}
+
+	/* The backlog is far below 2 GiB, so 32 bits of it are enough. */
+	pending = (__s32)((__u32)(flow->redirected + passed_before + flow->injected) - (write_seq - flow->base));
+	if (pending < 0)
+		pending = 0;
+
+	/* The two conditions under which its sendmsg would not have to wait. */
+	unsent = (__s32)(write_seq - snd_nxt);
+	return queued + pending + len <= limit && unsent + pending + len <= flow->unsent_limit;
+}
+
+__attribute__((section("sk_skb/stream_verdict"), used)) int verdict(struct __sk_buff *skb)
+{
+	__u32 len = skb->len;
+	__u64 cookie, passed_before;
+	struct flow *flow;
+	__u32 *id, lane;
+
+	/* A bare FIN, no payload to lose. Redirected it would poison the destination with EPIPE; passed it can do the
+	 * same from behind a backlog. The socket's RCV_SHUTDOWN is set all the same. */
+	if (len == 0)
+		return SK_DROP;
+
+	/* A miss means that the pair is being taken apart. Pass, so that userland can still read what TCP has
+	 * acknowledged; SK_DROP would lose it. */
+	cookie = get_socket_cookie(skb);
+	id = map_lookup_elem(&ids, &cookie);
+	if (!id)
+		return SK_PASS;
+
+	lane = *id;
+	flow = map_lookup_elem(&flows, &lane);
+	if (!flow)
+		return SK_PASS;
+
+	/* Announce these bytes as passed before asking whether the relay has caught up (fetch-and-add is a full
+	 * barrier): either we see its `consumed`, or it sees our `passed` and keeps looking. Earlier bytes that are
+	 * still in its hands must not be overtaken. */
+	passed_before = __sync_fetch_and_add(&flow->passed, len);
+	if (passed_before != *(volatile __u64 *)&flow->consumed)
+		return SK_PASS;
+
+	if (has_room(flow, lane, passed_before, len) && sk_redirect_map(skb, &targets, lane, 0) == SK_PASS) {
+		flow->redirected += len;
+		__sync_fetch_and_sub(&flow->passed, len);
+		return SK_PASS;
+	}
+
+	/* The ring holds two wake-ups for each lane, and a lane asks once until the relay has answered: it is never
+	 * full. TCP's own back-pressure now works, because passed bytes are charged to the source. */
+	ringbuf_output(&wakeups, &lane, sizeof(lane), 0);
+	return SK_PASS;
+}
+
+const char license_text[] __attribute__((section("license"), used)) = "Dual MIT/GPL";
