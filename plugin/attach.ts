@@ -1,0 +1,56 @@
+import {type ClientRequest, type IncomingMessage} from 'node:http';
+import {Socket} from 'node:net';
+
+/**
+The events of http-proxy, http-proxy-3, httpxy and their relatives that tell about a WebSocket. Nothing else of a proxy is touched.
+*/
+export type ProxyLike = {
+	on(event: string, listener: (...arguments_: any[]) => void): unknown;
+	off(event: string, listener: (...arguments_: any[]) => void): unknown;
+};
+
+/**
+A tunnel that the proxy has just opened: the 101 is written, and both ends are piped to each other.
+*/
+export type Upgrade = {
+	readonly request: IncomingMessage;
+	readonly client: Socket;
+	readonly upstream: Socket;
+};
+
+/**
+Tells of each tunnel that the proxy opens from here on. Returns what stops that.
+*/
+export function attach(proxy: ProxyLike, onUpgrade: (upgrade: Upgrade) => void): () => void {
+	// `open` tells the upstream only. What belongs to it was seen one step before.
+	const upgrades = new WeakMap<Socket, Upgrade>();
+
+	const onRequest = (proxyRequest: ClientRequest, request: IncomingMessage, client: unknown) => {
+		if (!(client instanceof Socket)) {
+			return;
+		}
+
+		// While the upstream is being asked nobody listens, and a client that is reset would take the process with it.
+		client.on('error', ignore);
+		// Prepended, because one of the relatives listens already, and emits `open` from there.
+		proxyRequest.prependOnceListener('upgrade', (_response: IncomingMessage, upstream: Socket) => {
+			upgrades.set(upstream, {request, client, upstream});
+		});
+	};
+
+	const onOpen = (upstream: Socket) => {
+		const upgrade = upgrades.get(upstream);
+		if (upgrade && upgrades.delete(upstream)) {
+			onUpgrade(upgrade);
+		}
+	};
+
+	proxy.on('proxyReqWs', onRequest);
+	proxy.on('open', onOpen);
+	return () => {
+		proxy.off('proxyReqWs', onRequest);
+		proxy.off('open', onOpen);
+	};
+}
+
+function ignore(): void {} // eslint-disable-line @typescript-eslint/no-empty-function

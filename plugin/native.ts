@@ -1,0 +1,156 @@
+import {createRequire} from 'node:module';
+import {resolve} from 'node:path';
+import process from 'node:process';
+import {fileURLToPath} from 'node:url';
+
+/**
+The one door to C++. Everything that decides or times is on this side of it, the addon does as told and reports errno.
+*/
+export type Native = {
+	readonly Relay: new (options: {readonly capacity: number}, onEvent: (event: NativeEvent) => void) => NativeRelay;
+
+	/**
+	Tries the engine for real on a loopback pair. It blocks, for well under a second. `undefined` when the engine works.
+	*/
+	probe(engine: NativeEngine): NativeRefusal | undefined;
+
+	/**
+	Takes the descriptor out of libuv's epoll set. libuv leaves it there after it stopped reading, and Node's thread would be woken for each packet.
+	*/
+	forget(fd: number): void;
+
+	/**
+	Bounds what may wait in the kernel for a stalled reader at the other end of this connection.
+	*/
+	bound(fd: number): void;
+};
+
+export type NativeEngine = 'sockmap' | 'splice';
+
+/**
+What the kernel refused: the step of ours, and its errno. `code` is empty and `errno` 0 when no system call failed, such as for a self-test whose bytes differ.
+*/
+export type NativeRefusal = {
+	readonly step: string;
+
+	/**
+	The step and the reason, such as `Could not create the maps: Operation not permitted (bpf)`.
+	*/
+	readonly message: string;
+	readonly code: string;
+	readonly errno: number;
+	readonly syscall: string;
+};
+
+/**
+One end of a tunnel at the hand-over: its descriptor, which stays Node's, and the bytes Node has already read from it, which go to the other end first.
+*/
+export type NativeEnd = {
+	readonly fd: number;
+	readonly head: Uint8Array;
+};
+
+export type NativeRelay = {
+	/**
+	Duplicates both descriptors and registers them. From its return on the relay owns the traffic. It throws a `NativeRefusal` that is an `Error` if the engine refuses, and nothing has changed then.
+	*/
+	add(engine: NativeEngine, client: NativeEnd, upstream: NativeEnd): number;
+
+	/**
+	Graceful: what has been received so far is delivered both ways, then FIN both ways. With `linger`, the peers are given two seconds to answer with theirs.
+	*/
+	end(id: number, linger: boolean): void;
+
+	/**
+	Bytes to one end, between those of the other. One call at a time for each end, until its `written` event.
+	*/
+	write(id: number, end: 'client' | 'upstream', bytes: Uint8Array): void;
+
+	/**
+	RST to both.
+	*/
+	reset(id: number): void;
+
+	/**
+	Counters now; `undefined` once the `close` event was delivered.
+	*/
+	stats(id: number): NativeStats | undefined;
+
+	/**
+	Whether the relay keeps the event loop alive. It does not count, and starts unref'ed.
+	*/
+	ref(): void;
+	unref(): void;
+
+	/**
+	Resets what is left and joins the thread. No event comes after it.
+	*/
+	close(): void;
+};
+
+export type NativeLaneStats = {
+	readonly state: 'pipe' | 'kernel' | 'spilling' | 'draining' | 'done';
+	readonly bytes: number;
+	readonly redirected: number;
+	readonly spilled: number;
+	readonly piped: number;
+
+	/**
+	Bytes of `write()`, which are in none of the others.
+	*/
+	readonly injected: number;
+	readonly promotions: number;
+	readonly spills: number;
+};
+
+export type NativeStats = {
+	readonly clientToUpstream: NativeLaneStats;
+	readonly upstreamToClient: NativeLaneStats;
+};
+
+export type NativeEvent =
+	// This end's FIN arrived, all it had sent was delivered, and the FIN was passed on.
+	| {readonly type: 'half-close'; readonly id: number; readonly end: 'client' | 'upstream'}
+	// This end has accepted what `write()` was given last, or never will.
+	| {readonly type: 'written'; readonly id: number; readonly end: 'client' | 'upstream'}
+	| NativeCloseEvent;
+
+/**
+The relay has let go of its duplicates. Destroying both sockets is up to JavaScript.
+*/
+export type NativeCloseEvent = {
+	readonly type: 'close';
+	readonly id: number;
+	readonly reason: 'end' | 'reset' | 'closed';
+	readonly by: 'client' | 'upstream' | 'proxy';
+	readonly code: string;
+	readonly errno: number;
+	readonly stats: NativeStats;
+};
+
+/**
+The addon, or why there is none. Importing this module never throws: without the addon the stream engine carries everything.
+*/
+export const {native, missing} = load(process.env.HTTP_PROXY_SOCKMAP_ADDON);
+
+/** @internal */
+export function load(wanted: string | undefined): {readonly native?: Native; readonly missing?: NativeRefusal} {
+	if (wanted === 'none') {
+		return {missing: refusal('HTTP_PROXY_SOCKMAP_ADDON is "none"', 'ERR_SOCKMAP_DISABLED')};
+	}
+
+	try {
+		// Both `dist` and `plugin` are one step below the root of the package.
+		const path = wanted === undefined ? fileURLToPath(new URL('../addon/build/Release/sockmap.node', import.meta.url)) : resolve(wanted);
+		return {native: createRequire(import.meta.url)(path) as Native};
+	} catch (error) {
+		const {code, message} = error as NodeJS.ErrnoException;
+		return {missing: refusal(message.split('\n', 1)[0]!.replace(/\.$/, ''), code ?? '')};
+	}
+}
+
+function refusal(message: string, code: string): NativeRefusal {
+	return {
+		step: 'load the addon', message: `Could not load the addon: ${message}`, code, errno: 0, syscall: '',
+	};
+}

@@ -1,0 +1,92 @@
+import {type Ends} from './carrier.ts';
+import {explain, type Refusal} from './engine.ts';
+import {type NativeEngine, type NativeRefusal} from './native.ts';
+import {PromotedCarrier} from './promoted.ts';
+import {obstacle, quiesce, unflushed} from './quiesce.ts';
+import {type Relay} from './relay.ts';
+import {type Ending} from './stats.ts';
+import {type StreamCarrier} from './stream.ts';
+import {type Tunnel} from './tunnel.ts';
+
+export type Attempt = {
+	readonly tunnel: Tunnel;
+	readonly stream: StreamCarrier;
+	readonly engines: readonly NativeEngine[];
+	readonly relay: Relay;
+	readonly onClosed: (ending: Ending) => void;
+	readonly onRefused: (refusal: Refusal) => void;
+	readonly onPromoted: () => void;
+	readonly onKept: () => void;
+};
+
+/**
+Moves a tunnel from Node's streams into the relay: to the first engine that takes it, or not at all. A tunnel that stays goes on as if nothing had happened.
+*/
+export function promote(attempt: Attempt): void {
+	const {tunnel: {client, upstream}, engines, relay, onRefused, onKept} = attempt;
+	if (client.destroyed || upstream.destroyed) {
+		return; // Its `close` is on the way.
+	}
+
+	if (engines.length === 0) {
+		onKept();
+		return;
+	}
+
+	const reason = obstacle(client, upstream);
+	if (reason === undefined) {
+		// The pipes go on meanwhile. Waiting with the reading stopped could wait for ever: an end may read only after it has been heard.
+		const busy = unflushed(client, upstream);
+		if (busy) {
+			busy.write(nothing, () => {
+				promote(attempt);
+			});
+			return;
+		}
+	}
+
+	const quiet = reason ?? quiesce(client, upstream, fd => {
+		relay.forget(fd);
+	});
+	if (typeof quiet === 'string') {
+		for (const engine of engines) {
+			onRefused({engine, step: 'take Node out of the path', reason: quiet});
+		}
+	} else {
+		if (engines.some(engine => handOver(attempt, engine, quiet))) {
+			return;
+		}
+
+		quiet.restore();
+	}
+
+	onKept();
+}
+
+function handOver(attempt: Attempt, engine: NativeEngine, quiet: Exclude<ReturnType<typeof quiesce>, string>): boolean {
+	const {tunnel, stream, relay, onClosed, onRefused, onPromoted} = attempt;
+	try {
+		const {clientToUpstream, upstreamToClient} = stream.lanes();
+		const sockets = {client: tunnel.client, upstream: tunnel.upstream};
+		const streamed: Ends<number> = {client: clientToUpstream.bytes, upstream: upstreamToClient.bytes};
+		tunnel.carriedBy(new PromotedCarrier({
+			engine, relay, sockets, quiet, streamed, onClosed,
+		}));
+	} catch (error) {
+		onRefused(explain(engine, asRefusal(error)));
+		return false;
+	}
+
+	stream.release();
+	onPromoted();
+	return true;
+}
+
+function asRefusal(error: unknown): NativeRefusal {
+	const {step = 'hand over', message, code = '', errno = 0, syscall = ''} = error as Error & Partial<NativeRefusal>;
+	return {
+		step, message, code, errno, syscall,
+	};
+}
+
+const nothing = new Uint8Array();

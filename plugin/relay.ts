@@ -1,0 +1,119 @@
+import {debuglog} from 'node:util';
+import {native, type NativeCloseEvent, type NativeEnd, type NativeEngine, type NativeRelay, type NativeStats} from './native.ts';
+import {type End} from './carrier.ts';
+
+/**
+What happens to a tunnel while the relay has it.
+*/
+export type RelayListener = {
+	onHalfClose(end: End): void;
+	onWritten(end: End): void;
+	onClose(event: NativeCloseEvent): void;
+};
+
+/**
+The native relay of one `Tunnels`: made when the first tunnel needs it, gone after the last one if nobody will bring another.
+
+Only an engine that was found to be available is ever asked for, so the addon is there. It keeps the event loop alive while it has tunnels. Sockets that Node has stopped reading do not.
+*/
+export class Relay {
+	readonly #capacity: number;
+	readonly #listeners = new Map<number, RelayListener>();
+	#relay: NativeRelay | undefined;
+	#wantsRef = true;
+	#retiring = false;
+
+	constructor(capacity: number) {
+		this.#capacity = capacity;
+	}
+
+	/**
+	Throws what the native relay throws. Nothing has changed then.
+	*/
+	add(engine: NativeEngine, ends: Readonly<Record<End, NativeEnd>>, listener: RelayListener): number {
+		this.#relay ??= new native!.Relay({capacity: this.#capacity}, event => {
+			debug('%o', event);
+			const listener = this.#listeners.get(event.id);
+			if (event.type === 'half-close') {
+				listener?.onHalfClose(event.end);
+				return;
+			}
+
+			if (event.type === 'written') {
+				listener?.onWritten(event.end);
+				return;
+			}
+
+			this.#remove(event.id);
+			listener?.onClose(event);
+		});
+		const id = this.#relay.add(engine, ends.client, ends.upstream);
+		this.#listeners.set(id, listener);
+		this.#updateRef();
+		return id;
+	}
+
+	forget(fd: number): void {
+		native!.forget(fd);
+	}
+
+	end(id: number, linger: boolean): void {
+		this.#relay!.end(id, linger);
+	}
+
+	write(id: number, end: End, bytes: Uint8Array): void {
+		this.#relay!.write(id, end, bytes);
+	}
+
+	reset(id: number): void {
+		this.#relay!.reset(id);
+	}
+
+	stats(id: number): NativeStats | undefined {
+		return this.#listeners.has(id) ? this.#relay!.stats(id) : undefined;
+	}
+
+	ref(): void {
+		this.#wantsRef = true;
+		this.#updateRef();
+	}
+
+	unref(): void {
+		this.#wantsRef = false;
+		this.#updateRef();
+	}
+
+	/**
+	Ends the native relay as soon as it has no tunnel.
+	*/
+	retire(): void {
+		this.#retiring = true;
+		this.#closeIfIdle();
+	}
+
+	#remove(id: number): void {
+		this.#listeners.delete(id);
+		this.#updateRef();
+		// Not from within its own callback: closing joins the thread that has called us.
+		setImmediate(() => {
+			this.#closeIfIdle();
+		});
+	}
+
+	#updateRef(): void {
+		if (this.#wantsRef && this.#listeners.size > 0) {
+			this.#relay?.ref();
+		} else {
+			this.#relay?.unref();
+		}
+	}
+
+	#closeIfIdle(): void {
+		if (this.#retiring && this.#listeners.size === 0) {
+			this.#relay?.close();
+			this.#relay = undefined;
+		}
+	}
+}
+
+const debug = debuglog('sockmap');

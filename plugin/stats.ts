@@ -1,0 +1,110 @@
+import {type Engine} from './options.ts';
+
+/**
+One direction of a tunnel. Sizes are bytes.
+*/
+export type LaneStats = {
+	/**
+	Bytes of the tunnel that went this way. The headers before the tunnel are not counted.
+
+	Whatever is not `redirected`, `spilled` or `piped` went through Node's streams: all of it on the stream engine, on the others what flowed before the promotion.
+	*/
+	readonly bytes: number;
+
+	/**
+	Bytes that never left the kernel's redirection.
+	*/
+	readonly redirected: number;
+
+	/**
+	Bytes that were passed up to the relay because the receiver was slow.
+	*/
+	readonly spilled: number;
+
+	/**
+	Bytes that the relay moved before, or instead of, redirection.
+	*/
+	readonly piped: number;
+
+	/**
+	Bytes that JavaScript wrote into the tunnel, by `write()` of one of its sockets, after the promotion. Not part of `bytes`.
+	*/
+	readonly injected: number;
+
+	/**
+	How often the direction was handed to the kernel's redirection.
+	*/
+	readonly promotions: number;
+
+	/**
+	How often the receiver was too slow for it.
+	*/
+	readonly spills: number;
+
+	/**
+	Where the direction is now: in Node's streams, in the relay's pipe, redirected by the kernel, passing up what a slow receiver could not take, delivering the last bytes before a FIN, or finished.
+	*/
+	readonly state: 'stream' | 'pipe' | 'kernel' | 'spilling' | 'draining' | 'done';
+};
+
+export type Lanes = {
+	readonly clientToUpstream: LaneStats;
+	readonly upstreamToClient: LaneStats;
+};
+
+/**
+How a tunnel ended.
+*/
+export type Ending = {
+	/**
+	- `end`: both directions finished with a FIN.
+	- `reset`: one end was reset or failed, and the other end was reset too.
+	- `closed`: `tunnel.close()`, or `end()` of one of its sockets.
+	- `destroyed`: `destroy()` of one of its sockets.
+	*/
+	readonly reason: 'end' | 'reset' | 'closed' | 'destroyed';
+
+	/**
+	Who began it: the end whose FIN came first or that failed, or this process.
+	*/
+	readonly by: 'client' | 'upstream' | 'proxy';
+
+	/**
+	The error behind it, such as `ECONNRESET`.
+	*/
+	readonly code?: string;
+};
+
+export type TunnelStats = Partial<Ending> & Lanes & {
+	readonly engine: Engine;
+
+	/**
+	Milliseconds since the tunnel was opened, until it closed.
+	*/
+	readonly duration: number;
+};
+
+export type TunnelsStats = {
+	/**
+	Tunnels now open. `byEngine` and `byKind` count these.
+	*/
+	readonly open: number;
+	readonly opened: number;
+	readonly closed: number;
+	readonly byEngine: Readonly<Record<Engine, number>>;
+	readonly byKind: Readonly<Record<'upgrade' | 'connect' | 'pair', number>>;
+
+	/**
+	Of all tunnels, open and closed.
+	*/
+	readonly bytes: {
+		readonly clientToUpstream: number;
+		readonly upstreamToClient: number;
+	};
+
+	/**
+	How often an engine refused a tunnel, by `engine: step`. See `tunnel.skipped` for the whole sentences.
+	*/
+	readonly refusals: Readonly<Record<string, number>>;
+};
+

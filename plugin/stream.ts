@@ -1,0 +1,207 @@
+import {type Socket} from 'node:net';
+import process from 'node:process';
+import {internals} from './internals.ts';
+import {endGracefully, resetSocket} from './lifetime.ts';
+import {type Ending, type Lanes, type LaneStats} from './stats.ts';
+import {otherEnd, type Carrier, type End, type Ends} from './carrier.ts';
+
+/**
+The engine that is always there: Node's own pipes, supervised, so that a tunnel ends in JavaScript as it does in the kernel.
+
+The pipes carry the bytes and pass each FIN on. What they do not do is done here: a reset of one end resets the other, an end that disappears takes the other with it, and nothing is left open.
+*/
+export class StreamCarrier implements Carrier {
+	readonly #sockets: Ends<Socket>;
+	readonly #onClosed: (ending: Ending) => void;
+	readonly #received: Ends<number>;
+	readonly #listeners: ReadonlyArray<[Socket, string, (...arguments_: any[]) => void]>;
+	readonly #closed = {client: false, upstream: false};
+	#ending: Ending | undefined;
+	#firstFin: End | undefined;
+	#closing = false;
+
+	constructor(sockets: Ends<Socket>, onClosed: (ending: Ending) => void) {
+		this.#sockets = sockets;
+		this.#onClosed = onClosed;
+		this.#received = {client: received(sockets.client), upstream: received(sockets.upstream)};
+		this.#listeners = [...this.#supervise('client'), ...this.#supervise('upstream')];
+		pipeOnce(sockets.client, sockets.upstream);
+		pipeOnce(sockets.upstream, sockets.client);
+		this.#noticeIfGone('client');
+		this.#noticeIfGone('upstream');
+	}
+
+	get engine() {
+		return 'stream' as const;
+	}
+
+	lanes(): Lanes {
+		return {clientToUpstream: this.#lane('client'), upstreamToClient: this.#lane('upstream')};
+	}
+
+	close(): void {
+		if (this.#closing) {
+			return;
+		}
+
+		this.#closing = true;
+		this.#ending ??= {reason: 'closed', by: 'proxy'};
+		this.#finish('client');
+		this.#finish('upstream');
+	}
+
+	reset(): void {
+		this.#ending ??= {reason: 'reset', by: 'proxy'};
+		resetSocket(this.#sockets.client);
+		resetSocket(this.#sockets.upstream);
+	}
+
+	/**
+	Leaves the sockets to somebody else.
+	*/
+	release(): void {
+		for (const [socket, event, listener] of this.#listeners) {
+			socket.off(event, listener);
+		}
+	}
+
+	#supervise(end: End): Array<[Socket, string, (...arguments_: any[]) => void]> {
+		const socket = this.#sockets[end];
+		// A FIN from one end must not cut off what the other end still sends. The pipes end what has to be ended.
+		socket.allowHalfOpen = true;
+
+		const onError = (error: NodeJS.ErrnoException) => {
+			this.#failed(end, error);
+		};
+
+		const onEnd = () => {
+			this.#firstFin ??= end;
+		};
+
+		const onFinish = () => {
+			this.#finished(end);
+		};
+
+		const onClose = () => {
+			this.#disappeared(end);
+		};
+
+		// Before http-proxy's own listener, which sends a FIN to the other end, and throws if nobody listens to the errors of the proxy.
+		socket.prependListener('error', onError).on('end', onEnd).on('finish', onFinish).on('close', onClose);
+		return [[socket, 'error', onError], [socket, 'end', onEnd], [socket, 'finish', onFinish], [socket, 'close', onClose]];
+	}
+
+	// A client may have left while the upstream was being asked. Its events have fired before we listened.
+	#noticeIfGone(end: End): void {
+		const {destroyed, errored} = this.#sockets[end];
+		if (!destroyed) {
+			return;
+		}
+
+		process.nextTick(() => {
+			if (errored) {
+				this.#failed(end, errored);
+			}
+
+			this.#disappeared(end);
+		});
+	}
+
+	#failed(end: End, {code, syscall}: NodeJS.ErrnoException): void {
+		// Node's own errors name the system call. Others come from somebody's `destroy(error)`.
+		const ending: Ending = syscall === undefined ? {reason: 'destroyed', by: 'proxy'} : {reason: 'reset', by: end};
+		this.#ending ??= code === undefined ? ending : {...ending, code};
+		resetSocket(this.#sockets[otherEnd(end)]);
+	}
+
+	#finished(end: End): void {
+		const {client, upstream} = this.#sockets;
+		if (client.writableFinished && upstream.writableFinished) {
+			// Each end has had its FIN, and there is nobody left to read for.
+			endGracefully(client);
+			endGracefully(upstream);
+		} else if (!this.#sockets[otherEnd(end)].readableEnded) {
+			this.close(); // Somebody called `end()` of this socket.
+		}
+	}
+
+	#disappeared(end: End): void {
+		const socket = this.#sockets[end];
+		const peer = this.#sockets[otherEnd(end)];
+		if (this.#closed[end]) {
+			return;
+		}
+
+		this.#closed[end] = true;
+		if (!this.#closed[otherEnd(end)]) {
+			if (!socket.readableEnded || !socket.writableFinished) {
+				this.#ending ??= {reason: 'destroyed', by: 'proxy'};
+				// What has come through is still delivered. What still comes is discarded, but read: a FIN or RST would not be noticed otherwise.
+				peer.destroySoon();
+				peer.resume();
+			}
+
+			return;
+		}
+
+		this.#onClosed(this.#ending ?? {reason: 'end', by: this.#firstFin ?? 'proxy'});
+	}
+
+	// Delivers what one end has sent so far, then a FIN. Whatever comes later is discarded.
+	#finish(end: End): void {
+		const source = this.#sockets[end];
+		const destination = this.#sockets[otherEnd(end)];
+		const limit = source.bytesRead + mostInKernel;
+		source.resume();
+
+		const step = (before: number) => {
+			if (source.destroyed || destination.destroyed || source.readableEnded) {
+				return;
+			}
+
+			const isOver = destination.writableEnded || source.bytesRead > limit;
+			if (destination.writableLength > 0 && !isOver) {
+				// The pipe does not read while the destination is slow. A turn of the event loop that brings nothing would say nothing.
+				destination.write(nothing, () => setImmediate(step, unknown));
+			} else if (before === source.bytesRead || isOver) {
+				// A whole turn has brought nothing, so the kernel holds nothing either.
+				source.unpipe(destination);
+				destination.end();
+				source.resume();
+			} else {
+				setImmediate(step, source.bytesRead);
+			}
+		};
+
+		step(unknown);
+	}
+
+	#lane(end: End): LaneStats {
+		const source = this.#sockets[end];
+		return {
+			...nothingInKernel,
+			bytes: source.bytesRead - this.#received[end],
+			state: source.readableEnded || source.destroyed ? 'done' : 'stream',
+		};
+	}
+}
+
+// The bytes that came before the tunnel, headers mostly. What is in the buffer now belongs to it.
+function received(socket: Socket): number {
+	return socket.bytesRead - socket.readableLength;
+}
+
+function pipeOnce(source: Socket, destination: Socket): void {
+	if (!internals(source)._readableState.pipes.includes(destination)) {
+		source.pipe(destination);
+	}
+}
+
+const nothing = new Uint8Array();
+const unknown = -1;
+const nothingInKernel = {
+	redirected: 0, spilled: 0, piped: 0, injected: 0, promotions: 0, spills: 0,
+} as const;
+
+// More than a receive buffer of the kernel holds. An end that never stops sending must not keep a closing tunnel open for ever.
+const mostInKernel = 33_554_432;
