@@ -64,7 +64,8 @@ Lane::Got Lane::ReadByCopy(Workshop& workshop) {
   const ssize_t length = recv(source_, workshop.scratch.data(), kCopyAtMost, MSG_DONTWAIT);
   if (length == 0) return Got::kEof;
   if (length < 0) {
-    if (errno == EAGAIN || errno == EINTR) return Got::kQuiet;
+    if (errno == EINTR) return Got::kData;
+    if (errno == EAGAIN) return Got::kQuiet;
     Fail(Failure::kSource, errno);
     return Got::kFailed;
   }
@@ -94,11 +95,13 @@ Lane::Got Lane::ReadToPipe(Workshop& workshop) {
     return Got::kData;
   }
 
+  const int error = errno;
   workshop.pipes.GiveBack(std::move(*pipe_));
   pipe_.reset();
   if (length == 0) return Got::kEof;
-  if (errno == EAGAIN || errno == EINTR) return Got::kQuiet;
-  Fail(Failure::kSource, errno);
+  if (error == EINTR) return Got::kData;
+  if (error == EAGAIN) return Got::kQuiet;
+  Fail(Failure::kSource, error);
   return Got::kFailed;
 }
 
