@@ -1,5 +1,5 @@
 import {type Engine} from './options.ts';
-import {type Lanes} from './stats.ts';
+import {type ConnectionStats, type Lanes} from './stats.ts';
 
 export type End = 'client' | 'upstream';
 
@@ -17,6 +17,12 @@ It calls back once, after both sockets have closed. Whoever made it owns it unti
 export type Carrier = {
 	readonly engine: Engine;
 	lanes(): Lanes;
+	connections(): Ends<ConnectionStats | undefined>;
+
+	/**
+	When the last byte came from either end, as far as this carrier knows.
+	*/
+	lastActivity(): Date;
 
 	/**
 	Delivers what has been received so far both ways, then ends both ways.

@@ -3,8 +3,9 @@ import {type IncomingMessage, STATUS_CODES} from 'node:http';
 import {type Socket} from 'node:net';
 import {debuglog, inspect} from 'node:util';
 import {formatTarget, parseAuthority, type Target} from './authority.ts';
+import {checkConnectOptions} from './checks.ts';
 import {dial, DialError} from './dial.ts';
-import {checkConnectOptions, type AllowFunction, type CheckedOptions, type ConnectOptions} from './options.ts';
+import {type AllowFunction, type CheckedConnectOptions, type ConnectOptions} from './options.ts';
 import {type Tunnel} from './tunnel.ts';
 
 export type ConnectRequest = {
@@ -12,22 +13,24 @@ export type ConnectRequest = {
 	readonly client: Socket;
 	readonly head: Uint8Array;
 	readonly options: ConnectOptions;
-	readonly defaults: CheckedOptions;
+	readonly defaults: CheckedConnectOptions;
 
 	/**
 	Aborted when there are to be no more tunnels.
 	*/
 	readonly signal: AbortSignal;
-	readonly open: (upstream: Socket, target: Target) => Tunnel;
+	readonly open: (upstream: Socket, target: Target, options: CheckedConnectOptions) => Tunnel;
+	readonly onRejected: (status: number) => void;
 };
 
 /**
 The CONNECT path: parse, ask the policy, dial, answer, open. The client gets an answer in any case, unless it has left.
 */
-export async function connect({request, client, head, options, defaults, signal, open}: ConnectRequest): Promise<Tunnel | undefined> {
+export async function connect({request, client, head, options, defaults, signal, open, onRejected}: ConnectRequest): Promise<Tunnel | undefined> {
 	// From the first moment on: the server has removed its own listener, and the client may leave while we think.
 	client.on('error', ignore);
-	const {allow, connectTimeout} = checkConnectOptions(options, defaults);
+	const checked = checkConnectOptions(options, defaults);
+	const {allow, connectTimeout} = checked;
 	checkHead(head);
 
 	// Before anything else that the client has sent. What follows is kept behind it until the tunnel is open.
@@ -47,10 +50,14 @@ export async function connect({request, client, head, options, defaults, signal,
 
 		// Neither Transfer-Encoding nor Content-Length: what follows is the tunnel.
 		client.write('HTTP/1.1 200 Connection Established\r\n\r\n');
-		return open(upstream, target);
+		return open(upstream, target, checked);
 	} catch (error) {
 		if (error instanceof Rejection || error instanceof DialError) {
-			answer(client, error.status, error.message);
+			if (!client.destroyed) {
+				onRejected(error.status);
+				answer(client, error.status, error.message);
+			}
+
 			return undefined;
 		}
 

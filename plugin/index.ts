@@ -5,5 +5,5 @@ export {SockmapError} from './errors.ts';
 export {Tunnel, type TunnelKind} from './tunnel.ts';
 export {type Target} from './authority.ts';
 export {type ProxyLike} from './attach.ts';
-export {type Allow, type ConnectOptions, type Engine, type Options} from './options.ts';
-export {type Ending, type LaneStats, type Lanes, type TunnelsStats, type TunnelStats} from './stats.ts';
+export {type Allow, type ConnectOptions, type Engine, type KeepAlive, type Options, type TunnelOptions} from './options.ts';
+export {type ConnectionStats, type Ending, type LaneStats, type Lanes, type TunnelsStats, type TunnelStats} from './stats.ts';

@@ -4,7 +4,7 @@ import {type Socket} from 'node:net';
 Every undocumented part of Node that we lean on, in one place. Each has kept its meaning from Node 12 to 26, and what is missing makes a socket stay in JavaScript.
 */
 export type Internals = {
-	_handle: TcpHandle | null; // eslint-disable-line @typescript-eslint/no-restricted-types
+	_handle: StreamHandle | null; // eslint-disable-line @typescript-eslint/no-restricted-types
 	readonly _readableState: {
 		readonly ended: boolean;
 		readonly pipes: readonly unknown[];
@@ -19,11 +19,11 @@ export type Internals = {
 	_reset?(): unknown;
 	_onTimeout?(): void;
 
-	// Restarts the timer of `setTimeout()`, as each read and write does.
+	// Restarts the timer of `setTimeout()`. Node calls it at each read, at each write, and when a write is done.
 	_unrefTimer(): void;
 };
 
-export type TcpHandle = {
+export type StreamHandle = {
 	readonly fd: number;
 	readonly writeQueueSize: number;
 	reading: boolean;
@@ -35,11 +35,25 @@ export function internals(socket: Socket): Internals {
 }
 
 /**
-The handle of a plain TCP socket.
+The handle of a socket whose bytes are those of its descriptor: TCP, or a Unix socket.
 
 The constructor's name is what tells, never the descriptor: a TLS handle shows the descriptor of the TCP socket below it.
 */
-export function tcpHandle(socket: Socket): TcpHandle | undefined {
+export function plainHandle(socket: Socket): StreamHandle | undefined {
 	const {_handle: handle} = internals(socket);
-	return handle?.constructor.name === 'TCP' && handle.fd >= 0 ? handle : undefined;
+	const name = handle?.constructor.name;
+	return handle && (name === 'TCP' || name === 'Pipe') && handle.fd >= 0 ? handle : undefined;
+}
+
+export function tcpHandle(socket: Socket): StreamHandle | undefined {
+	const handle = plainHandle(socket);
+	return handle?.constructor.name === 'TCP' ? handle : undefined;
+}
+
+/**
+The descriptor of the TCP connection below a socket, with or without TLS.
+*/
+export function tcpDescriptor(socket: Socket): number | undefined {
+	const {_handle: handle} = internals(socket);
+	return handle && handle.constructor.name !== 'Pipe' && handle.fd >= 0 ? handle.fd : undefined;
 }

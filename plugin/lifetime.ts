@@ -1,6 +1,8 @@
 import {type Socket} from 'node:net';
 import {getSystemErrorName} from 'node:util';
+import {type End} from './carrier.ts';
 import {internals, tcpHandle} from './internals.ts';
+import {type Ending} from './stats.ts';
 
 /**
 Makes `end` fire on a socket that nobody reads any more, as it would have if its FIN had come through Node.
@@ -47,9 +49,18 @@ export function resetSocket(socket: Socket): void {
 }
 
 /**
+Why a tunnel ends whose end `by` has failed. A peer that does not answer any more sends no reset, so it is the kernel that says so.
+*/
+export function failed(by: End, code: string | undefined): Ending {
+	return code === undefined ? {reason: 'reset', by} : {reason: unreachable.has(code) ? 'dead' : 'reset', by, code};
+}
+
+/**
 The error that Node would have made of an errno of the kernel.
 */
 export function networkError(errno: number): NodeJS.ErrnoException {
 	const code = getSystemErrorName(-errno);
 	return Object.assign(new Error(`read ${code}`), {code, errno: -errno, syscall: 'read'});
 }
+
+const unreachable: ReadonlySet<string> = new Set(['ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH']);

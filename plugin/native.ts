@@ -23,6 +23,53 @@ export type Native = {
 	Bounds what may wait in the kernel for a stalled reader at the other end of this connection.
 	*/
 	bound(fd: number): void;
+
+	/**
+	What TCP knows about this connection now; `undefined` if it is none.
+	*/
+	summary(fd: number): NativeSummary | undefined;
+
+	/**
+	Sets what is given and not zero. Throws a `NativeRefusal` that is an `Error`.
+	*/
+	tune(fd: number, options: NativeTuning): void;
+};
+
+/**
+Of `TCP_INFO`: milliseconds, segments, and milliseconds ago.
+*/
+export type NativeSummary = {
+	readonly rtt: number;
+	readonly retransmits: number;
+	readonly lastReceived: number;
+};
+
+export type NativeTuning = {
+	/**
+	Seconds, as all that the kernel takes for keep-alive.
+	*/
+	readonly keepAliveIdle?: number;
+	readonly keepAliveInterval?: number;
+	readonly keepAliveCount?: number;
+
+	/**
+	Milliseconds.
+	*/
+	readonly userTimeout?: number;
+
+	/**
+	Bytes per second.
+	*/
+	readonly pacingRate?: number;
+};
+
+/**
+Milliseconds; zero is never.
+*/
+export type NativeLimits = {
+	readonly idleTimeout: number;
+	readonly maxLifetime: number;
+	readonly halfClosedTimeout: number;
 };
 
 export type NativeEngine = 'sockmap' | 'splice';
@@ -54,7 +101,7 @@ export type NativeRelay = {
 	/**
 	Duplicates both descriptors and registers them. From its return on the relay owns the traffic. It throws a `NativeRefusal` that is an `Error` if the engine refuses, and nothing has changed then.
 	*/
-	add(engine: NativeEngine, client: NativeEnd, upstream: NativeEnd): number;
+	add(engine: NativeEngine, client: NativeEnd, upstream: NativeEnd, limits: NativeLimits): number;
 
 	/**
 	Graceful: what has been received so far is delivered both ways, then FIN both ways. With `linger`, the peers are given two seconds to answer with theirs.
@@ -121,11 +168,17 @@ The relay has let go of its duplicates. Destroying both sockets is up to JavaScr
 export type NativeCloseEvent = {
 	readonly type: 'close';
 	readonly id: number;
-	readonly reason: 'end' | 'reset' | 'closed';
+	readonly reason: 'end' | 'reset' | 'closed' | 'idle' | 'lifetime' | 'half-closed';
 	readonly by: 'client' | 'upstream' | 'proxy';
 	readonly code: string;
 	readonly errno: number;
 	readonly stats: NativeStats;
+
+	/**
+	The last word about each connection.
+	*/
+	readonly client: NativeSummary | undefined;
+	readonly upstream: NativeSummary | undefined;
 };
 
 /**

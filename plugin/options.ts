@@ -1,13 +1,12 @@
 import {type IncomingMessage} from 'node:http';
-import {inspect} from 'node:util';
-import {parsePattern, isNamed, type Pattern, type Target} from './authority.ts';
+import {type Target} from './authority.ts';
 
 /**
 What carries a tunnel: the kernel's redirection from socket to socket, `splice(2)` in a thread of its own, or Node's streams.
 */
 export type Engine = 'sockmap' | 'splice' | 'stream';
 
-export type Options = {
+export type Options = TunnelOptions & {
 	/**
 	What carries the tunnels. `auto` takes the first of `sockmap`, `splice` and `stream` that is available. A named engine that is not available makes `sockmap()` throw.
 
@@ -39,6 +38,34 @@ export type Options = {
 	readonly connectTimeout?: number;
 
 	/**
+	How many milliseconds an upstream may take to answer an upgrade, or a CONNECT request may take altogether: the function `allow` and the dialling. Then the client is answered with 504. An upgrade that was given up is an `error` of the proxy, with code `ETIMEDOUT`.
+
+	@default 0 (never)
+	*/
+	readonly handshakeTimeout?: number;
+
+	/**
+	How many tunnels may be open at once. A CONNECT request beyond that is answered with 503. An upgrade or a pair works, but stays in JavaScript.
+
+	@default 0 (any number)
+	*/
+	readonly maxTunnels?: number;
+
+	/**
+	The same for the tunnels of one client, by its remote address.
+
+	@default 0 (any number)
+	*/
+	readonly maxTunnelsPerClient?: number;
+
+	/**
+	Emit `activity` at most once in this many milliseconds for each tunnel that has moved bytes since the last time.
+
+	@default 0 (never)
+	*/
+	readonly activityInterval?: number;
+
+	/**
 	How many tunnels the sockmap engine can hold at once: the size of its maps. A tunnel beyond that goes to the next engine.
 
 	@default 16_384
@@ -47,9 +74,64 @@ export type Options = {
 };
 
 /**
+How a tunnel lives. Given to `sockmap()` for all of them, or to `connect()` or `splice()` for one.
+*/
+export type TunnelOptions = {
+	/**
+	Close a tunnel after this many milliseconds without a byte in either direction.
+
+	@default 0 (never)
+	*/
+	readonly idleTimeout?: number;
+
+	/**
+	Close a tunnel this many milliseconds after it was opened, whatever it does.
+
+	@default 0 (never)
+	*/
+	readonly maxLifetime?: number;
+
+	/**
+	Close a tunnel one of whose directions has ended, after this many milliseconds without a byte in the other one.
+
+	@default 60_000
+	*/
+	readonly halfClosedTimeout?: number;
+
+	/**
+	Ask the peers for a sign of life while they are silent: after `idle` milliseconds, then every `interval` milliseconds, and give up after `count` questions without an answer. The kernel counts in seconds, and what is between two of them is rounded up. If `false`, the sockets are left as they are.
+
+	Without the addon only `idle` can be set, by `socket.setKeepAlive()`. The rest is up to the system.
+
+	@default {idle: 60_000, interval: 10_000, count: 6}
+	*/
+	readonly keepAlive?: false | Partial<KeepAlive>;
+
+	/**
+	How many milliseconds what was sent may stay without an acknowledgement before the peer counts as dead (`TCP_USER_TIMEOUT`). If zero, the system's own limit applies. It needs the addon.
+
+	@default `idle` + `interval` × `count` of `keepAlive`, or 0 without `keepAlive`
+	*/
+	readonly userTimeout?: number;
+
+	/**
+	How many bytes per second go through a tunnel at most, in each direction. The kernel keeps to it (`SO_MAX_PACING_RATE`), on every engine, but not towards an end that is a Unix socket. It needs the addon: without it, this option makes `sockmap()` throw.
+
+	@default 0 (as many as will)
+	*/
+	readonly maxRate?: number;
+};
+
+export type KeepAlive = {
+	readonly idle: number;
+	readonly interval: number;
+	readonly count: number;
+};
+
+/**
 Options of one `tunnels.connect()`. They take precedence over those given to `sockmap()`.
 */
-export type ConnectOptions = Pick<Options, 'allow' | 'connectTimeout'> & {
+export type ConnectOptions = TunnelOptions & Pick<Options, 'allow' | 'connectTimeout' | 'handshakeTimeout'> & {
 	/**
 	Anything, to be found again as `tunnel.context`.
 
@@ -60,80 +142,30 @@ export type ConnectOptions = Pick<Options, 'allow' | 'connectTimeout'> & {
 
 export type Allow = readonly string[] | ((target: Target, request: IncomingMessage) => boolean | Promise<boolean>);
 
-export type CheckedOptions = {
-	readonly engine: 'auto' | Engine;
-	readonly allow: AllowFunction;
-	readonly connectTimeout: number;
-	readonly capacity: number;
-};
-
 export type AllowFunction = (target: Target, request: IncomingMessage) => boolean | Promise<boolean>;
 
 /**
-Unknown options are left alone: http-proxy-middleware calls its plugins with the options of the proxy.
+What is left of the options once they are checked: every one of them, with zero for "never" and "any". `userTimeout` follows from `keepAlive` if it is not given.
 */
-export function checkOptions(options: Options = {}): CheckedOptions {
-	checkObject('options', options);
-	const {engine = 'auto', capacity = defaultCapacity} = options;
-	if (!engines.includes(engine)) {
-		throw new TypeError(`Expected option \`engine\` to be one of ${engines.map(engine => `'${engine}'`).join(', ')}, but got ${show(engine)}.`);
-	}
+export type CheckedTunnelOptions = {
+	readonly idleTimeout: number;
+	readonly maxLifetime: number;
+	readonly halfClosedTimeout: number;
+	readonly keepAlive: KeepAlive | undefined;
+	readonly userTimeout: number | undefined;
+	readonly maxRate: number;
+};
 
-	checkInteger('capacity', capacity, 1, maximumCapacity);
-	return {engine, capacity, ...checkConnectOptions(options, {allow: () => false, connectTimeout: defaultConnectTimeout})};
-}
+export type CheckedConnectOptions = CheckedTunnelOptions & {
+	readonly allow: AllowFunction;
+	readonly connectTimeout: number;
+	readonly handshakeTimeout: number;
+};
 
-export function checkConnectOptions(
-	options: ConnectOptions,
-	defaults: Pick<CheckedOptions, 'allow' | 'connectTimeout'>,
-): Pick<CheckedOptions, 'allow' | 'connectTimeout'> {
-	checkObject('options', options);
-	const {allow, connectTimeout = defaults.connectTimeout} = options;
-	checkInteger('connectTimeout', connectTimeout, 0, maximumTimeout);
-	return {allow: allow === undefined ? defaults.allow : toFunction(allow), connectTimeout};
-}
-
-function toFunction(allow: Allow): AllowFunction {
-	if (typeof allow === 'function') {
-		return allow;
-	}
-
-	if (!Array.isArray(allow)) {
-		throw new TypeError(`Expected option \`allow\` to be a list of 'host:port' patterns or a function, but got ${show(allow)}.`);
-	}
-
-	const patterns = allow.map(pattern => checkPattern(pattern));
-	return target => isNamed(target, patterns);
-}
-
-function checkPattern(pattern: unknown): Pattern {
-	const parsed = typeof pattern === 'string' ? parsePattern(pattern) : undefined;
-	if (parsed === undefined) {
-		throw new TypeError(`Expected each pattern of option \`allow\` to look like 'example.com:443', '*.example.com:443', '[::1]:443' or '*:443', with '*' for any port, but got ${show(pattern)}.`);
-	}
-
-	return parsed;
-}
-
-function checkInteger(name: string, value: unknown, minimum: number, maximum: number): void {
-	if (!Number.isInteger(value) || (value as number) < minimum || (value as number) > maximum) {
-		throw new TypeError(`Expected option \`${name}\` to be an integer from ${minimum} to ${maximum}, but got ${show(value)}.`);
-	}
-}
-
-function checkObject(name: string, value: unknown): void {
-	if (typeof value !== 'object' || value === null) {
-		throw new TypeError(`Expected \`${name}\` to be an object, but got ${show(value)}.`);
-	}
-}
-
-function show(value: unknown): string {
-	return inspect(value, {depth: 0, breakLength: Number.POSITIVE_INFINITY});
-}
-
-const engines: ReadonlyArray<'auto' | Engine> = ['auto', 'sockmap', 'splice', 'stream'];
-const defaultConnectTimeout = 10_000;
-const defaultCapacity = 16_384;
-const maximumCapacity = 4_194_304;
-// What a timer of Node can be set to.
-const maximumTimeout = 2_147_483_647;
+export type CheckedOptions = CheckedConnectOptions & {
+	readonly engine: 'auto' | Engine;
+	readonly maxTunnels: number;
+	readonly maxTunnelsPerClient: number;
+	readonly activityInterval: number;
+	readonly capacity: number;
+};

@@ -1,6 +1,6 @@
 import {type Ends} from './carrier.ts';
 import {explain, type Refusal} from './engine.ts';
-import {type NativeEngine, type NativeRefusal} from './native.ts';
+import {type NativeEngine, type NativeLimits, type NativeRefusal} from './native.ts';
 import {PromotedCarrier} from './promoted.ts';
 import {obstacle, quiesce, unflushed} from './quiesce.ts';
 import {type Relay} from './relay.ts';
@@ -70,7 +70,7 @@ function handOver(attempt: Attempt, engine: NativeEngine, quiet: Exclude<ReturnT
 		const sockets = {client: tunnel.client, upstream: tunnel.upstream};
 		const streamed: Ends<number> = {client: clientToUpstream.bytes, upstream: upstreamToClient.bytes};
 		tunnel.carriedBy(new PromotedCarrier({
-			engine, relay, sockets, quiet, streamed, onClosed,
+			engine, relay, sockets, quiet, streamed, onClosed, lastActivity: stream.lastActivity(), limits: remaining(tunnel),
 		}));
 	} catch (error) {
 		onRefused(explain(engine, asRefusal(error)));
@@ -80,6 +80,11 @@ function handOver(attempt: Attempt, engine: NativeEngine, quiet: Exclude<ReturnT
 	stream.release();
 	onPromoted();
 	return true;
+}
+
+function remaining({options, age}: Tunnel): NativeLimits {
+	const {idleTimeout, maxLifetime, halfClosedTimeout} = options;
+	return {idleTimeout, halfClosedTimeout, maxLifetime: maxLifetime === 0 ? 0 : Math.max(1, Math.round(maxLifetime - age))};
 }
 
 function asRefusal(error: unknown): NativeRefusal {

@@ -1,11 +1,14 @@
 import {type Socket} from 'node:net';
 import {type Carrier, type End, type Ends, otherEnd} from './carrier.ts';
-import {emitEnd, endGracefully, networkError} from './lifetime.ts';
-import {type NativeCloseEvent, type NativeEngine, type NativeStats} from './native.ts';
+import {Connections, toConnectionStats} from './connection.ts';
+import {emitEnd, endGracefully, failed, networkError} from './lifetime.ts';
+import {
+	type NativeCloseEvent, type NativeEngine, type NativeLimits, type NativeStats, type NativeSummary,
+} from './native.ts';
 import {type Quiet} from './quiesce.ts';
 import {type Relay} from './relay.ts';
 import {makeShell} from './shell.ts';
-import {type Ending, type Lanes} from './stats.ts';
+import {type ConnectionStats, type Ending, type Lanes} from './stats.ts';
 
 export type Promotion = {
 	readonly engine: NativeEngine;
@@ -17,6 +20,16 @@ export type Promotion = {
 	Bytes of the tunnel that Node has read from each end.
 	*/
 	readonly streamed: Ends<number>;
+
+	/**
+	When the last of them came.
+	*/
+	readonly lastActivity: Date;
+
+	/**
+	What is left of the times of the tunnel. The relay keeps them from here on.
+	*/
+	readonly limits: NativeLimits;
 	readonly onClosed: (ending: Ending) => void;
 };
 
@@ -30,27 +43,33 @@ export class PromotedCarrier implements Carrier {
 	readonly #relay: Relay;
 	readonly #id: number;
 	readonly #sockets: Ends<Socket>;
+	readonly #connections: Connections;
 	readonly #streamed: Ends<number>;
+	readonly #heard = {client: 0, upstream: 0};
 	readonly #onClosed: (ending: Ending) => void;
 	readonly #closed = {client: false, upstream: false};
 	readonly #finSent = {client: false, upstream: false};
 	readonly #onWritten: {client?: (() => void) | undefined; upstream?: (() => void) | undefined} = {};
 	readonly #onReleased: Array<() => void> = [];
 	#stats: NativeStats = nothingYet;
+	#summaries: Partial<Ends<NativeSummary>> | undefined;
+	#heardAt: number;
 	#ending: Ending | undefined;
 	#state: 'carrying' | 'ending' | 'resetting' | 'released' = 'carrying';
 
 	/**
 	Throws what the relay throws if the engine refuses. Nothing has changed then.
 	*/
-	constructor({engine, relay, sockets, quiet, streamed, onClosed}: Promotion) {
+	constructor({engine, relay, sockets, quiet, streamed, lastActivity, limits, onClosed}: Promotion) {
 		this.engine = engine;
 		this.#relay = relay;
 		this.#sockets = sockets;
+		this.#connections = new Connections(sockets);
+		this.#heardAt = lastActivity.getTime();
 		// What Node has read and not written goes to the relay, which counts it.
 		this.#streamed = {client: streamed.client - quiet.client.head.length, upstream: streamed.upstream - quiet.upstream.head.length};
 		this.#onClosed = onClosed;
-		this.#id = relay.add(engine, quiet, {
+		this.#id = relay.add(engine, quiet, limits, {
 			onHalfClose: end => {
 				this.#halfClosed(end);
 			},
@@ -73,6 +92,15 @@ export class PromotedCarrier implements Carrier {
 		};
 	}
 
+	connections(): Ends<ConnectionStats | undefined> {
+		return toConnectionStats(this.#look());
+	}
+
+	lastActivity(): Date {
+		this.#hear(this.#look());
+		return new Date(this.#heardAt);
+	}
+
 	close(): void {
 		this.#end({reason: 'closed', by: 'proxy'});
 	}
@@ -84,6 +112,30 @@ export class PromotedCarrier implements Carrier {
 	#latest(): NativeStats {
 		this.#stats = this.#relay.stats(this.#id) ?? this.#stats;
 		return this.#stats;
+	}
+
+	#look(): Partial<Ends<NativeSummary>> {
+		return this.#summaries ?? this.#connections.look();
+	}
+
+	// Bytes in the kernel tell nobody of themselves, but TCP remembers when it had some last.
+	#hear(summaries: Partial<Ends<NativeSummary>>): void {
+		if (this.#state === 'released') {
+			return; // The clock of `lastReceived` has stopped.
+		}
+
+		const now = Date.now();
+		for (const [end, lane] of [['client', 'clientToUpstream'], ['upstream', 'upstreamToClient']] as const) {
+			const {bytes} = this.#latest()[lane];
+			const summary = summaries[end];
+			if (summary !== undefined) {
+				this.#heardAt = Math.max(this.#heardAt, now - summary.lastReceived);
+			} else if (bytes !== this.#heard[end]) {
+				this.#heardAt = now; // A Unix socket does not remember. Some time since we looked last.
+			}
+
+			this.#heard[end] = bytes;
+		}
 	}
 
 	#end(ending: Ending): void {
@@ -116,11 +168,13 @@ export class PromotedCarrier implements Carrier {
 		callback?.();
 	}
 
-	#released({reason, by, code, errno, stats}: NativeCloseEvent): void {
-		this.#state = 'released';
+	#released({reason, by, code, errno, stats, client, upstream}: NativeCloseEvent): void {
 		this.#stats = stats;
+		this.#summaries = {...(client && {client}), ...(upstream && {upstream})};
+		this.#hear(this.#summaries);
+		this.#state = 'released';
 		// What this process has asked for counts, whatever the network made of it.
-		this.#ending ??= code === '' ? {reason, by} : {reason, by, code};
+		this.#ending ??= reason === 'reset' && by !== 'proxy' ? failed(by, code === '' ? undefined : code) : {reason, by};
 		this.#written('client');
 		this.#written('upstream');
 		for (const callback of this.#onReleased) {

@@ -1,5 +1,5 @@
 import {debuglog} from 'node:util';
-import {native, type NativeCloseEvent, type NativeEnd, type NativeEngine, type NativeRelay, type NativeStats} from './native.ts';
+import {native, type NativeCloseEvent, type NativeEnd, type NativeEngine, type NativeLimits, type NativeRelay, type NativeStats} from './native.ts';
 import {type End} from './carrier.ts';
 
 /**
@@ -30,7 +30,7 @@ export class Relay {
 	/**
 	Throws what the native relay throws. Nothing has changed then.
 	*/
-	add(engine: NativeEngine, ends: Readonly<Record<End, NativeEnd>>, listener: RelayListener): number {
+	add(engine: NativeEngine, ends: Readonly<Record<End, NativeEnd>>, limits: NativeLimits, listener: RelayListener): number {
 		this.#relay ??= new native!.Relay({capacity: this.#capacity}, event => {
 			debug('%o', event);
 			const listener = this.#listeners.get(event.id);
@@ -47,7 +47,7 @@ export class Relay {
 			this.#remove(event.id);
 			listener?.onClose(event);
 		});
-		const id = this.#relay.add(engine, ends.client, ends.upstream);
+		const id = this.#relay.add(engine, ends.client, ends.upstream, limits);
 		this.#listeners.set(id, listener);
 		this.#updateRef();
 		return id;

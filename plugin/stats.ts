@@ -59,10 +59,12 @@ export type Ending = {
 	/**
 	- `end`: both directions finished with a FIN.
 	- `reset`: one end was reset or failed, and the other end was reset too.
+	- `dead`: one end did not answer any more, or could not be reached; the other end was reset.
 	- `closed`: `tunnel.close()`, or `end()` of one of its sockets.
 	- `destroyed`: `destroy()` of one of its sockets.
+	- `idle`, `lifetime`, `half-closed`: `idleTimeout`, `maxLifetime` or `halfClosedTimeout` was over.
 	*/
-	readonly reason: 'end' | 'reset' | 'closed' | 'destroyed';
+	readonly reason: 'end' | 'reset' | 'dead' | 'closed' | 'destroyed' | 'idle' | 'lifetime' | 'half-closed';
 
 	/**
 	Who began it: the end whose FIN came first or that failed, or this process.
@@ -75,8 +77,39 @@ export type Ending = {
 	readonly code?: string;
 };
 
+/**
+What the kernel knows about the connection to one end.
+*/
+export type ConnectionStats = {
+	/**
+	Round-trip time in milliseconds, smoothed.
+	*/
+	readonly rtt: number;
+
+	/**
+	Segments that had to be sent again.
+	*/
+	readonly retransmits: number;
+};
+
 export type TunnelStats = Partial<Ending> & Lanes & {
 	readonly engine: Engine;
+
+	/**
+	When the tunnel came to this engine.
+	*/
+	readonly since: Date;
+
+	/**
+	When the last byte came from either end.
+	*/
+	readonly lastActivity: Date;
+
+	/**
+	`undefined` for what is not TCP, and where there is no addon. Once the tunnel is over, what was known last.
+	*/
+	readonly client: ConnectionStats | undefined;
+	readonly upstream: ConnectionStats | undefined;
 
 	/**
 	Milliseconds since the tunnel was opened, until it closed.
@@ -91,6 +124,11 @@ export type TunnelsStats = {
 	readonly open: number;
 	readonly opened: number;
 	readonly closed: number;
+
+	/**
+	Closed ones by the reason of their `close`.
+	*/
+	readonly closedBy: Readonly<Record<Ending['reason'], number>>;
 	readonly byEngine: Readonly<Record<Engine, number>>;
 	readonly byKind: Readonly<Record<'upgrade' | 'connect' | 'pair', number>>;
 
@@ -106,5 +144,10 @@ export type TunnelsStats = {
 	How often an engine refused a tunnel, by `engine: step`. See `tunnel.skipped` for the whole sentences.
 	*/
 	readonly refusals: Readonly<Record<string, number>>;
+
+	/**
+	CONNECT requests that did not become a tunnel, by the status that they were answered with.
+	*/
+	readonly rejected: Readonly<Record<string, number>>;
 };
 

@@ -1,8 +1,11 @@
 import {type Socket} from 'node:net';
 import process from 'node:process';
+import {Connections, toConnectionStats} from './connection.ts';
 import {internals} from './internals.ts';
 import {endGracefully, resetSocket} from './lifetime.ts';
-import {type Ending, type Lanes, type LaneStats} from './stats.ts';
+import {
+	type ConnectionStats, type Ending, type Lanes, type LaneStats,
+} from './stats.ts';
 import {otherEnd, type Carrier, type End, type Ends} from './carrier.ts';
 
 /**
@@ -16,6 +19,8 @@ export class StreamCarrier implements Carrier {
 	readonly #received: Ends<number>;
 	readonly #listeners: ReadonlyArray<[Socket, string, (...arguments_: any[]) => void]>;
 	readonly #closed = {client: false, upstream: false};
+	readonly #connections: Connections;
+	readonly #lastActivity = new Date();
 	#ending: Ending | undefined;
 	#firstFin: End | undefined;
 	#closing = false;
@@ -23,6 +28,7 @@ export class StreamCarrier implements Carrier {
 	constructor(sockets: Ends<Socket>, onClosed: (ending: Ending) => void) {
 		this.#sockets = sockets;
 		this.#onClosed = onClosed;
+		this.#connections = new Connections(sockets);
 		this.#received = {client: received(sockets.client), upstream: received(sockets.upstream)};
 		this.#listeners = [...this.#supervise('client'), ...this.#supervise('upstream')];
 		pipeOnce(sockets.client, sockets.upstream);
@@ -37,6 +43,14 @@ export class StreamCarrier implements Carrier {
 
 	lanes(): Lanes {
 		return {clientToUpstream: this.#lane('client'), upstreamToClient: this.#lane('upstream')};
+	}
+
+	connections(): Ends<ConnectionStats | undefined> {
+		return toConnectionStats(this.#connections.look());
+	}
+
+	lastActivity(): Date {
+		return this.#lastActivity;
 	}
 
 	close(): void {

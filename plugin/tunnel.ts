@@ -2,8 +2,8 @@ import {type Socket} from 'node:net';
 import {type Target} from './authority.ts';
 import {type Carrier} from './carrier.ts';
 import {type Refusal} from './engine.ts';
-import {type Engine} from './options.ts';
-import {type Ending, type TunnelStats} from './stats.ts';
+import {type CheckedTunnelOptions, type Engine} from './options.ts';
+import {type Ending, type Lanes, type TunnelStats} from './stats.ts';
 
 export type TunnelKind = 'upgrade' | 'connect' | 'pair';
 
@@ -36,6 +36,9 @@ export class Tunnel {
 	*/
 	readonly target: Target | undefined;
 
+	/** @internal */
+	readonly options: CheckedTunnelOptions;
+
 	/**
 	Resolved once both sockets are closed.
 
@@ -46,6 +49,7 @@ export class Tunnel {
 	#carrier: Carrier | undefined;
 	#skipped: readonly Refusal[] = [];
 	#final: TunnelStats | undefined;
+	#since = this.openedAt;
 	readonly #start = performance.now();
 	readonly #resolveClosed: () => void;
 
@@ -57,6 +61,7 @@ export class Tunnel {
 		this.upstream = origin.upstream;
 		this.context = origin.context;
 		this.target = origin.target;
+		this.options = origin.options;
 		let resolveClosed: () => void;
 		this.closed = new Promise(resolve => {
 			resolveClosed = resolve;
@@ -79,7 +84,14 @@ export class Tunnel {
 	}
 
 	stats(): TunnelStats {
-		return this.#final ?? {engine: this.engine, duration: performance.now() - this.#start, ...this.#carrier!.lanes()};
+		return this.#final ?? {
+			engine: this.engine,
+			since: this.#since,
+			duration: this.age,
+			lastActivity: this.#carrier!.lastActivity(),
+			...this.#carrier!.connections(),
+			...this.#carrier!.lanes(),
+		};
 	}
 
 	/**
@@ -102,14 +114,38 @@ export class Tunnel {
 		}
 	}
 
+	/**
+	How many milliseconds ago it was opened.
+
+	@internal
+	*/
+	get age(): number {
+		return performance.now() - this.#start;
+	}
+
 	/** @internal */
 	isOpen(): boolean {
 		return this.#final === undefined;
 	}
 
+	/**
+	The part of the counters that costs no system call.
+
+	@internal
+	*/
+	lanes(): Lanes {
+		return this.#final ?? this.#carrier!.lanes();
+	}
+
+	/** @internal */
+	lastActivity(): Date {
+		return this.#final?.lastActivity ?? this.#carrier!.lastActivity();
+	}
+
 	/** @internal */
 	carriedBy(carrier: Carrier): void {
 		this.#carrier = carrier;
+		this.#since = new Date();
 	}
 
 	/** @internal */
@@ -133,4 +169,5 @@ export type TunnelOrigin = {
 	readonly upstream: Socket;
 	readonly context: unknown;
 	readonly target?: Target;
+	readonly options: CheckedTunnelOptions;
 };

@@ -5,14 +5,17 @@ import {debuglog, inspect} from 'node:util';
 import {EventEmitter} from 'eventemitter3';
 import {type Upgrade} from './attach.ts';
 import {connect} from './connect.ts';
+import {checkOptions, checkTunnelOptions} from './checks.ts';
 import {chooseEngines, type Choice, type Refusal} from './engine.ts';
 import {SockmapError} from './errors.ts';
 import {tcpHandle} from './internals.ts';
 import {native} from './native.ts';
-import {checkOptions, type CheckedOptions, type ConnectOptions, type Engine, type Options} from './options.ts';
+import {
+	type CheckedOptions, type CheckedTunnelOptions, type ConnectOptions, type Engine, type Options, type TunnelOptions,
+} from './options.ts';
 import {promote} from './promote.ts';
 import {Relay} from './relay.ts';
-import {type Ending, type TunnelsStats, type TunnelStats} from './stats.ts';
+import {type Ending, type Lanes, type TunnelsStats, type TunnelStats} from './stats.ts';
 import {StreamCarrier} from './stream.ts';
 import {Tunnel, type TunnelKind, type TunnelOrigin} from './tunnel.ts';
 
@@ -47,6 +50,11 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 	readonly #detach: (() => void) | undefined;
 	readonly #refusals: Record<string, number> = {};
 	readonly #closedBytes = {clientToUpstream: 0, upstreamToClient: 0};
+	readonly #rejected: Record<string, number> = {};
+	readonly #closedBy: Record<Ending['reason'], number> = {
+		end: 0, reset: 0, dead: 0, closed: 0, destroyed: 0, idle: 0, lifetime: 0, 'half-closed': 0,
+	};
+
 	#opened = 0;
 	#closing: Promise<void> | undefined;
 	#wantsRef = true;
@@ -58,7 +66,9 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 		this.#choice = chooseEngines(this.#options.engine);
 		this.#relay = new Relay(this.#options.capacity);
 		this.#detach = attach?.(({request, client, upstream}) => {
-			this.#carry({kind: 'upgrade', client, upstream, context: request});
+			this.#carry({
+				kind: 'upgrade', client, upstream, context: request, options: this.#options,
+			});
 		});
 	}
 
@@ -76,7 +86,12 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 		const client = checkSocket('socket', socket);
 		return connect({
 			request, client, head, options, defaults: this.#options, signal: this.#dials.signal,
-			open: (upstream, target) => this.#carry({kind: 'connect', client, upstream, context: options.context ?? request, target}),
+			open: (upstream, target, checked) => this.#carry({
+				kind: 'connect', client, upstream, context: options.context ?? request, target, options: checked,
+			}),
+			onRejected: status => {
+				this.#rejected[status] = (this.#rejected[status] ?? 0) + 1;
+			},
 		});
 	}
 
@@ -85,12 +100,15 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 
 	The sockets belong to the tunnel from here on. Close them by closing it.
 	*/
-	splice(client: Socket, upstream: Socket, context?: unknown): Tunnel {
+	splice(client: Socket, upstream: Socket, context?: unknown, options: TunnelOptions = {}): Tunnel {
 		if (this.#closing) {
 			throw new SockmapError('Cannot carry another tunnel after `tunnels.close()`.', {code: 'ERR_SOCKMAP_CLOSED'});
 		}
 
-		return this.#carry({kind: 'pair', client: checkSocket('client', client), upstream: checkSocket('upstream', upstream), context});
+		return this.#carry({
+			kind: 'pair', client: checkSocket('client', client), upstream: checkSocket('upstream', upstream), context,
+			options: checkTunnelOptions(options, this.#options),
+		});
 	}
 
 	stats(): TunnelsStats {
@@ -100,12 +118,13 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 		for (const tunnel of this.#open) {
 			byEngine[tunnel.engine]++;
 			byKind[tunnel.kind]++;
-			addBytes(bytes, tunnel.stats());
+			addBytes(bytes, tunnel.lanes());
 		}
 
 		const open = this.#open.size;
 		return {
-			open, opened: this.#opened, closed: this.#opened - open, byEngine, byKind, bytes, refusals: {...this.#refusals},
+			open, opened: this.#opened, closed: this.#opened - open, closedBy: {...this.#closedBy},
+			byEngine, byKind, bytes, refusals: {...this.#refusals}, rejected: {...this.#rejected},
 		};
 	}
 
@@ -210,13 +229,14 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 	#over(tunnel: Tunnel, ending: Ending): void {
 		const stats = tunnel.end(ending);
 		addBytes(this.#closedBytes, stats);
+		this.#closedBy[ending.reason]++;
 		this.#open.delete(tunnel);
 		debug('tunnel %d is over: %o', tunnel.id, stats);
 		this.emit('close', tunnel, stats);
 	}
 }
 
-function addBytes(sum: {clientToUpstream: number; upstreamToClient: number}, {clientToUpstream, upstreamToClient}: TunnelStats): void {
+function addBytes(sum: {clientToUpstream: number; upstreamToClient: number}, {clientToUpstream, upstreamToClient}: Lanes): void {
 	sum.clientToUpstream += clientToUpstream.bytes;
 	sum.upstreamToClient += upstreamToClient.bytes;
 }
