@@ -1,11 +1,15 @@
 import {type Socket} from 'node:net';
 import process from 'node:process';
 import {Connections, toConnectionStats} from './connection.ts';
+import {keepDeadlines, type Deadlines, type Limits, type Overdue} from './deadlines.ts';
+import {drain} from './drain.ts';
 import {internals} from './internals.ts';
-import {endGracefully, resetSocket} from './lifetime.ts';
+import {endGracefully, failed, resetSocket} from './lifetime.ts';
 import {
 	type ConnectionStats, type Ending, type Lanes, type LaneStats,
 } from './stats.ts';
+import {watchWhileStalled} from './stalled.ts';
+import {onTraffic} from './traffic.ts';
 import {otherEnd, type Carrier, type End, type Ends} from './carrier.ts';
 
 /**
@@ -20,17 +24,29 @@ export class StreamCarrier implements Carrier {
 	readonly #listeners: ReadonlyArray<[Socket, string, (...arguments_: any[]) => void]>;
 	readonly #closed = {client: false, upstream: false};
 	readonly #connections: Connections;
-	readonly #lastActivity = new Date();
+	readonly #watches: ReadonlyArray<() => void>;
+	readonly #deadlines: Deadlines;
+	#heardAt = performance.now();
 	#ending: Ending | undefined;
 	#firstFin: End | undefined;
 	#closing = false;
 
-	constructor(sockets: Ends<Socket>, onClosed: (ending: Ending) => void) {
+	constructor(sockets: Ends<Socket>, limits: Limits, onClosed: (ending: Ending) => void) {
 		this.#sockets = sockets;
 		this.#onClosed = onClosed;
 		this.#connections = new Connections(sockets);
 		this.#received = {client: received(sockets.client), upstream: received(sockets.upstream)};
 		this.#listeners = [...this.#supervise('client'), ...this.#supervise('upstream')];
+		this.#watches = Object.values(sockets).flatMap(socket => [watchWhileStalled(socket), onTraffic(socket, () => {
+			this.#heardAt = performance.now();
+		})]);
+		this.#deadlines = keepDeadlines(limits, {
+			heardAt: () => this.#heardAt,
+			pending: () => queued(sockets.client) + queued(sockets.upstream),
+			onOverdue: reason => {
+				this.#overdue(reason);
+			},
+		});
 		pipeOnce(sockets.client, sockets.upstream);
 		pipeOnce(sockets.upstream, sockets.client);
 		this.#noticeIfGone('client');
@@ -50,7 +66,7 @@ export class StreamCarrier implements Carrier {
 	}
 
 	lastActivity(): Date {
-		return this.#lastActivity;
+		return new Date(Date.now() - (performance.now() - this.#heardAt));
 	}
 
 	close(): void {
@@ -60,12 +76,14 @@ export class StreamCarrier implements Carrier {
 
 		this.#closing = true;
 		this.#ending ??= {reason: 'closed', by: 'proxy'};
-		this.#finish('client');
-		this.#finish('upstream');
+		const {client, upstream} = this.#sockets;
+		drain(client, upstream);
+		drain(upstream, client);
 	}
 
 	reset(): void {
 		this.#ending ??= {reason: 'reset', by: 'proxy'};
+		this.#connections.look();
 		resetSocket(this.#sockets.client);
 		resetSocket(this.#sockets.upstream);
 	}
@@ -74,9 +92,32 @@ export class StreamCarrier implements Carrier {
 	Leaves the sockets to somebody else.
 	*/
 	release(): void {
+		this.#unwatch();
 		for (const [socket, event, listener] of this.#listeners) {
 			socket.off(event, listener);
 		}
+	}
+
+	#unwatch(): void {
+		this.#deadlines.stop();
+		for (const stop of this.#watches) {
+			stop();
+		}
+	}
+
+	// What has been received is still delivered. But whoever was too slow for that, or was silent, is not waited for much longer.
+	#overdue(reason: Overdue): void {
+		this.#ending ??= {reason, by: 'proxy'};
+		this.#connections.look();
+		this.close();
+		setTimeout(() => {
+			for (const socket of Object.values(this.#sockets)) {
+				// What was cut off must not look complete.
+				if (!socket.destroyed) {
+					resetSocket(socket);
+				}
+			}
+		}, lingerTime).unref();
 	}
 
 	#supervise(end: End): Array<[Socket, string, (...arguments_: any[]) => void]> {
@@ -90,6 +131,7 @@ export class StreamCarrier implements Carrier {
 
 		const onEnd = () => {
 			this.#firstFin ??= end;
+			this.#connections.look();
 		};
 
 		const onFinish = () => {
@@ -123,18 +165,21 @@ export class StreamCarrier implements Carrier {
 
 	#failed(end: End, {code, syscall}: NodeJS.ErrnoException): void {
 		// Node's own errors name the system call. Others come from somebody's `destroy(error)`.
-		const ending: Ending = syscall === undefined ? {reason: 'destroyed', by: 'proxy'} : {reason: 'reset', by: end};
-		this.#ending ??= code === undefined ? ending : {...ending, code};
+		this.#ending ??= syscall === undefined ? {reason: 'destroyed', by: 'proxy', ...(code !== undefined && {code})} : failed(end, code);
+		this.#connections.look();
 		resetSocket(this.#sockets[otherEnd(end)]);
 	}
 
 	#finished(end: End): void {
 		const {client, upstream} = this.#sockets;
+		this.#connections.look();
 		if (client.writableFinished && upstream.writableFinished) {
 			// Each end has had its FIN, and there is nobody left to read for.
 			endGracefully(client);
 			endGracefully(upstream);
-		} else if (!this.#sockets[otherEnd(end)].readableEnded) {
+		} else if (this.#sockets[otherEnd(end)].readableEnded) {
+			this.#deadlines.halfClosed();
+		} else {
 			this.close(); // Somebody called `end()` of this socket.
 		}
 	}
@@ -153,41 +198,14 @@ export class StreamCarrier implements Carrier {
 				// What has come through is still delivered. What still comes is discarded, but read: a FIN or RST would not be noticed otherwise.
 				peer.destroySoon();
 				peer.resume();
+				this.#deadlines.halfClosed();
 			}
 
 			return;
 		}
 
+		this.#unwatch();
 		this.#onClosed(this.#ending ?? {reason: 'end', by: this.#firstFin ?? 'proxy'});
-	}
-
-	// Delivers what one end has sent so far, then a FIN. Whatever comes later is discarded.
-	#finish(end: End): void {
-		const source = this.#sockets[end];
-		const destination = this.#sockets[otherEnd(end)];
-		const limit = source.bytesRead + mostInKernel;
-		source.resume();
-
-		const step = (before: number) => {
-			if (source.destroyed || destination.destroyed || source.readableEnded) {
-				return;
-			}
-
-			const isOver = destination.writableEnded || source.bytesRead > limit;
-			if (destination.writableLength > 0 && !isOver) {
-				// The pipe does not read while the destination is slow. A turn of the event loop that brings nothing would say nothing.
-				destination.write(nothing, () => setImmediate(step, unknown));
-			} else if (before === source.bytesRead || isOver) {
-				// A whole turn has brought nothing, so the kernel holds nothing either.
-				source.unpipe(destination);
-				destination.end();
-				source.resume();
-			} else {
-				setImmediate(step, source.bytesRead);
-			}
-		};
-
-		step(unknown);
 	}
 
 	#lane(end: End): LaneStats {
@@ -205,17 +223,19 @@ function received(socket: Socket): number {
 	return socket.bytesRead - socket.readableLength;
 }
 
+function queued(socket: Socket): number {
+	return internals(socket)._handle?.writeQueueSize ?? 0;
+}
+
 function pipeOnce(source: Socket, destination: Socket): void {
 	if (!internals(source)._readableState.pipes.includes(destination)) {
 		source.pipe(destination);
 	}
 }
 
-const nothing = new Uint8Array();
-const unknown = -1;
 const nothingInKernel = {
 	redirected: 0, spilled: 0, piped: 0, injected: 0, promotions: 0, spills: 0,
 } as const;
 
-// More than a receive buffer of the kernel holds. An end that never stops sending must not keep a closing tunnel open for ever.
-const mostInKernel = 33_554_432;
+// As long as the relay gives those that it cuts off.
+const lingerTime = 2000;

@@ -184,7 +184,7 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 			this.#over(tunnel, ending);
 		};
 
-		const stream = new StreamCarrier({client, upstream}, onClosed);
+		const stream = new StreamCarrier({client, upstream}, origin.options, onClosed);
 		tunnel.carriedBy(stream);
 		for (const refusal of this.#choice.unavailable) {
 			this.#refuse(tunnel, refusal);

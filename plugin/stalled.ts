@@ -1,0 +1,51 @@
+import {type Socket} from 'node:net';
+import {tcpHandle} from './internals.ts';
+import {withoutTraffic} from './traffic.ts';
+
+/**
+Notices the reset of a socket that is not being read, because the other end of its tunnel is slow. Returns what stops that.
+
+Once Node has stopped reading, libuv does not look at the socket any more, and would find the reset only when the other end has caught up, if ever. So sockets that stay paused are asked from time to time. One timer does for all, and there is none while no tunnel is stalled.
+*/
+export function watchWhileStalled(socket: Socket): () => void {
+	const onPause = () => {
+		stalled.add(socket);
+		timer ??= setInterval(askAll, interval).unref();
+	};
+
+	socket.on('pause', onPause);
+	return () => {
+		socket.off('pause', onPause);
+		stalled.delete(socket);
+	};
+}
+
+function askAll(): void {
+	for (const socket of stalled) {
+		if (socket.readableFlowing !== false || socket.destroyed) {
+			stalled.delete(socket);
+		} else {
+			ask(socket);
+		}
+	}
+
+	if (stalled.size === 0) {
+		clearInterval(timer);
+		timer = undefined;
+	}
+}
+
+// A write of nothing sends nothing, and still fails after a reset. TCP lets nobody write after a FIN of ours, and while bytes are queued libuv looks anyway.
+function ask(socket: Socket): void {
+	const handle = tcpHandle(socket);
+	if (handle?.writeQueueSize === 0 && socket.writableLength === 0 && !socket.writableEnded && socket.writableCorked === 0) {
+		withoutTraffic(() => {
+			socket.write(nothing);
+		});
+	}
+}
+
+const stalled = new Set<Socket>();
+const nothing = new Uint8Array();
+const interval = 1000;
+let timer: NodeJS.Timeout | undefined;
