@@ -13,7 +13,8 @@ namespace {
 Napi::Value ProbeEngine(const Napi::CallbackInfo& info) {
   const std::string engine = info[0].As<Napi::String>();
   try {
-    Probe(engine == "sockmap" ? Engine::kSockmap : Engine::kSplice);
+    const std::string pins = info[1].IsString() ? info[1].As<Napi::String>().Utf8Value() : "";
+    Probe(engine == "sockmap" ? Engine::kSockmap : Engine::kSplice, pins);
     return info.Env().Undefined();
   } catch (const KernelError& error) {
     return Describe(info.Env(), error);
@@ -55,12 +56,24 @@ void Tune(const Napi::CallbackInfo& info) {
   }
 }
 
+// For root, once: see Maps::SetUp.
+void SetUp(const Napi::CallbackInfo& info) {
+  const auto given = info[1].As<Napi::Object>();
+  const auto number = [&given](const char* name) { return given.Get(name).As<Napi::Number>().Uint32Value(); };
+  try {
+    Maps::SetUp(info[0].As<Napi::String>(), {number("slots"), number("tunnels"), number("user"), number("group")});
+  } catch (const KernelError& error) {
+    throw ToJavaScript(info.Env(), error);
+  }
+}
+
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("probe", Napi::Function::New<ProbeEngine>(env, "probe"));
   exports.Set("forget", Napi::Function::New<Forget>(env, "forget"));
   exports.Set("summary", Napi::Function::New<Summary>(env, "summary"));
   exports.Set("bound", Napi::Function::New<Bound>(env, "bound"));
   exports.Set("tune", Napi::Function::New<Tune>(env, "tune"));
+  exports.Set("setUp", Napi::Function::New<SetUp>(env, "setUp"));
   exports.Set("Relay", RelayWrap::Define(env));
   return exports;
 }

@@ -3,7 +3,7 @@
 		{
 			"target_name": "sockmap",
 			"sources": [
-				"addon.cc", "bpf.cc", "btf.cc", "lane.cc", "probe.cc", "relay.cc", "relay_wrap.cc", "sockmap.cc", "spill.cc",
+				"addon.cc", "bpf.cc", "btf.cc", "lane.cc", "maps.cc", "probe.cc", "relay.cc", "relay_wrap.cc", "sockmap.cc", "spill.cc",
 				"splice.cc", "tcp.cc", "tunnel.cc"
 			],
 			"include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],

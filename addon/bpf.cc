@@ -41,6 +41,63 @@ Fd CreateMap(const char* step, bpf_map_type type, uint32_t key_size, uint32_t va
   return Fd(Check(static_cast<int>(Call(BPF_MAP_CREATE, attributes)), step, "bpf"));
 }
 
+Fd CreateMapOfMaps(const char* step, int inner, uint32_t entries) {
+  bpf_attr attributes;
+  memset(&attributes, 0, sizeof attributes);
+  attributes.map_type = BPF_MAP_TYPE_ARRAY_OF_MAPS;
+  attributes.key_size = 4;
+  attributes.value_size = 4;
+  attributes.max_entries = entries;
+  attributes.inner_map_fd = static_cast<uint32_t>(inner);
+  return Fd(Check(static_cast<int>(Call(BPF_MAP_CREATE, attributes)), step, "bpf"));
+}
+
+void Pin(const char* step, int map, const std::string& path) {
+  bpf_attr attributes;
+  memset(&attributes, 0, sizeof attributes);
+  attributes.pathname = Pointer(path.c_str());
+  attributes.bpf_fd = static_cast<uint32_t>(map);
+  Check(static_cast<int>(Call(BPF_OBJ_PIN, attributes)), step, "bpf");
+}
+
+Fd Get(const char* step, const std::string& path) {
+  bpf_attr attributes;
+  memset(&attributes, 0, sizeof attributes);
+  attributes.pathname = Pointer(path.c_str());
+  const int map = static_cast<int>(Call(BPF_OBJ_GET, attributes));
+  if (map < 0) throw KernelError(step, "bpf", errno, path);
+  return Fd(map);
+}
+
+uint32_t ValueSize(int map) {
+  bpf_map_info info;
+  memset(&info, 0, sizeof info);
+  bpf_attr attributes;
+  memset(&attributes, 0, sizeof attributes);
+  attributes.info.bpf_fd = static_cast<uint32_t>(map);
+  attributes.info.info_len = sizeof info;
+  attributes.info.info = Pointer(&info);
+  return Call(BPF_OBJ_GET_INFO_BY_FD, attributes) == 0 ? info.value_size : 0;
+}
+
+bool Lookup(int map, const void* key, void* value) {
+  bpf_attr attributes;
+  memset(&attributes, 0, sizeof attributes);
+  attributes.map_fd = static_cast<uint32_t>(map);
+  attributes.key = Pointer(key);
+  attributes.value = Pointer(value);
+  return Call(BPF_MAP_LOOKUP_ELEM, attributes) == 0;
+}
+
+bool NextKey(int map, const void* key, void* next) {
+  bpf_attr attributes;
+  memset(&attributes, 0, sizeof attributes);
+  attributes.map_fd = static_cast<uint32_t>(map);
+  attributes.key = Pointer(key);
+  attributes.next_key = Pointer(next);
+  return Call(BPF_MAP_GET_NEXT_KEY, attributes) == 0;
+}
+
 bool Update(int map, const void* key, const void* value) {
   bpf_attr attributes;
   memset(&attributes, 0, sizeof attributes);

@@ -4,6 +4,7 @@
 #include <linux/bpf.h>
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "fd.h"
@@ -14,6 +15,22 @@ namespace bpf {
 
 Fd CreateMap(const char* step, bpf_map_type type, uint32_t key_size, uint32_t value_size, uint32_t entries,
              uint32_t flags = 0);
+
+// Whose values are maps like `inner`.
+Fd CreateMapOfMaps(const char* step, int inner, uint32_t entries);
+
+void Pin(const char* step, int map, const std::string& path);
+Fd Get(const char* step, const std::string& path);
+uint32_t ValueSize(int map);
+
+bool Lookup(int map, const void* key, void* value);
+bool NextKey(int map, const void* key, void* next);
+
+template <typename Key, typename Visit>
+void ForEachKey(int map, Visit visit) {
+  Key key;
+  for (bool more = NextKey(map, nullptr, &key); more; more = NextKey(map, &key, &key)) visit(key);
+}
 
 bool Update(int map, const void* key, const void* value);
 bool Delete(int map, const void* key);

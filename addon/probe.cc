@@ -157,11 +157,11 @@ void AwaitPromotion(const TunnelCounters& counters) {
 
 }  // namespace
 
-void Probe(Engine engine) {
+void Probe(Engine engine, const std::string& pins) {
   Connection client = Connect();
   Connection upstream = Connect();
   Events events;
-  Relay relay(1, [&events] { events.Notify(); });
+  Relay relay(1, pins, [&events] { events.Notify(); });
 
   // Bytes that were read before, and bytes that wait in the socket.
   const size_t waiting = client.far.Send(1, 1000, kPatience, "queued bytes");

@@ -33,8 +33,9 @@ void AddToEpoll(int epoll, int fd, uint32_t events, uint64_t tag, const char* st
 
 }  // namespace
 
-Relay::Relay(uint32_t capacity, std::function<void()> notify)
+Relay::Relay(uint32_t capacity, std::string pins, std::function<void()> notify)
     : capacity_(capacity),
+      pins_(std::move(pins)),
       notify_(std::move(notify)),
       epoll_(Check(epoll_create1(EPOLL_CLOEXEC), "start the relay", "epoll_create1")),
       bell_(Check(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "start the relay", "eventfd")) {
@@ -90,7 +91,7 @@ std::pair<uint32_t, std::shared_ptr<TunnelCounters>> Relay::Add(Engine engine, S
 
 void Relay::Admit(Tunnel& tunnel, int client, int upstream) {
   if (!sockmap_) {
-    auto sockmap = std::make_unique<Sockmap>(capacity_);
+    auto sockmap = std::make_unique<Sockmap>(pins_.empty() ? Maps::Create(capacity_) : Maps::Open(pins_));
     AddToEpoll(epoll_.get(), sockmap->wakeups().fd(), EPOLLIN, kWakeups, kRegister);
     sockmap_ = std::move(sockmap);
   }

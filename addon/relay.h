@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <set>
+#include <string>
 #include <thread>
 #include <unordered_map>
 #include <utility>
@@ -31,8 +32,10 @@ class Relay {
     TcpSummary summaries[2];
   };
 
-  // `notify` is called on the relay's thread when there are events and there were none before.
-  Relay(uint32_t capacity, std::function<void()> notify);
+  // With `pins`, the sockmap engine uses the set of maps that was pinned in that directory, and makes one of its own
+  // for `capacity` tunnels otherwise. `notify` is called on the relay's thread when there are events and there were
+  // none before.
+  Relay(uint32_t capacity, std::string pins, std::function<void()> notify);
   Relay(const Relay&) = delete;
   Relay& operator=(const Relay&) = delete;
   ~Relay();
@@ -88,6 +91,7 @@ class Relay {
   void FireAlarms();
 
   const uint32_t capacity_;
+  const std::string pins_;
   const std::function<void()> notify_;
   Fd epoll_;
   Fd bell_;                           // an eventfd: rung when there is a command

@@ -85,11 +85,14 @@ Napi::Function RelayWrap::Define(Napi::Env env) {
 
 RelayWrap::RelayWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<RelayWrap>(info) {
   const Napi::Env env = info.Env();
-  const uint32_t capacity = info[0].As<Napi::Object>().Get("capacity").As<Napi::Number>().Uint32Value();
+  const auto options = info[0].As<Napi::Object>();
+  const uint32_t capacity = options.Get("capacity").As<Napi::Number>().Uint32Value();
+  const Napi::Value pins = options.Get("pins");
   notifier_ = ThreadSafe::New(env, info[1].As<Napi::Function>(), "http-proxy-sockmap", 0, 1, this);
   notifier_.Unref(env);
   try {
-    relay_ = std::make_unique<Relay>(capacity, [this] { notifier_.NonBlockingCall(); });
+    relay_ = std::make_unique<Relay>(capacity, pins.IsString() ? pins.As<Napi::String>().Utf8Value() : "",
+                                     [this] { notifier_.NonBlockingCall(); });
   } catch (const KernelError& error) {
     notifier_.Release();
     throw ToJavaScript(env, error);

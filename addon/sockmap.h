@@ -7,15 +7,15 @@
 #include <vector>
 
 #include "../bpf/flow.h"
-#include "fd.h"
 #include "mapping.h"
+#include "maps.h"
 #include "wakeups.h"
 
-// The maps and the verdict program, and the bookkeeping of the lanes in them.
+// The bookkeeping of the lanes that are in the maps.
 class Sockmap {
  public:
-  // Room for that many tunnels. Throws KernelError naming the step that was refused.
-  explicit Sockmap(uint32_t tunnels);
+  // Throws KernelError.
+  explicit Sockmap(Maps maps);
 
   // Takes a lane from `source` to `destination`: its destination becomes a target, its source gets an id. Nothing
   // is redirected yet. Throws KernelError, with everything undone. Any thread.
@@ -30,21 +30,16 @@ class Sockmap {
 
   flow& FlowOf(uint32_t lane) { return reinterpret_cast<flow*>(flows_memory_.get())[lane]; }
   Wakeups& wakeups() { return wakeups_; }
-  uint32_t lanes() const { return lanes_; }
 
  private:
   // Torn down from the last to the first: memory before the map it belongs to.
-  uint32_t lanes_;
-  Fd sources_;
-  Fd targets_;
-  Fd ids_;
-  Fd flows_;
+  Maps maps_;
   Mapping flows_memory_;
   Wakeups wakeups_;
   std::mutex mutex_;  // guards the two below
   // First in, first out: a verdict that is still running for a released lane must not meet its successor.
   std::deque<uint32_t> free_;
-  std::vector<uint64_t> cookies_;  // by lane
+  std::vector<uint64_t> cookies_;  // by lane, from our first one on
 };
 
 #endif

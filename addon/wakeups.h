@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cstdint>
+#include <utility>
 
 #include "bpf.h"
 #include "mapping.h"
@@ -13,12 +14,10 @@
 // https://docs.kernel.org/bpf/ringbuf.html
 class Wakeups {
  public:
-  // Room for two records a lane: it asks once until it has been answered, and its number may be taken over by a
-  // successor while the record of the first is still unread. So the ring cannot overflow.
-  explicit Wakeups(uint32_t lanes)
+  Wakeups(Fd map, uint32_t size)
       : page_(static_cast<size_t>(sysconf(_SC_PAGESIZE))),
-        size_(PowerOfTwo(lanes)),
-        map_(bpf::CreateMap("create the wake-up ring", BPF_MAP_TYPE_RINGBUF, 0, 0, size_)),
+        size_(size),
+        map_(std::move(map)),
         consumer_("map the wake-up ring", map_.get(), page_, PROT_READ | PROT_WRITE, 0),
         // The kernel maps the data twice in a row, so that a record never wraps.
         producer_("map the wake-up ring", map_.get(), page_ + 2 * size_t{size_}, PROT_READ, static_cast<off_t>(page_)) {
@@ -47,12 +46,6 @@ class Wakeups {
 
  private:
   static constexpr uint32_t kRecord = BPF_RINGBUF_HDR_SZ + 8;  // a lane number, rounded up to 8
-
-  uint32_t PowerOfTwo(uint32_t lanes) const {
-    uint32_t size = static_cast<uint32_t>(page_);
-    while (size < 2 * kRecord * lanes) size *= 2;
-    return size;
-  }
 
   size_t page_;
   uint32_t size_;

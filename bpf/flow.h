@@ -4,14 +4,16 @@
 
 #include <linux/types.h>
 
-/* The five maps, and what the program calls them:
+/* The maps, and what the program calls them:
  *
  *   sources   SOCKMAP   lane -> the socket that a lane reads from; the program is attached to this one
  *   targets   SOCKMAP   lane -> the socket that it writes to; no program, so that a socket can be a target
  *                       before any byte is redirected to it
  *   ids       HASH      socket cookie of a source -> lane
  *   flows     ARRAY     lane -> struct flow, mapped into the relay's memory
- *   wakeups   RINGBUF   lanes (u32) at which the relay has to look
+ *   wakeups   ARRAY_OF_MAPS   slot -> RINGBUF of lanes (u32) at which the relay that has the slot has to look
+ *
+ * Processes of one user may share a set of maps. Each has a slot: a ring, and a range of lanes.
  */
 
 /* The bookkeeping of one lane. Program and relay each write a cache line of their own, and only read the other's:
@@ -28,7 +30,8 @@ struct flow {
 	__u64 consumed;	    /* passed bytes that the destination has accepted; see FLOW_HELD */
 	__u64 injected;	    /* bytes that JavaScript wrote between the others */
 	__u32 unsent_limit; /* how much the destination may hold unsent: its TCP_NOTSENT_LOWAT */
-	__u8 relay_line[44];
+	__u32 slot;	    /* of the relay that has the lane */
+	__u8 relay_line[40];
 };
 
 /* Set in `consumed`, this bit makes it differ from every `passed`: the program then leaves everything to the relay. */

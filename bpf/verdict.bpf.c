@@ -81,7 +81,8 @@ __attribute__((section("sk_skb/stream_verdict"), used)) int verdict(struct __sk_
 	__u32 len = skb->len;
 	__u64 cookie, passed_before;
 	struct flow *flow;
-	__u32 *id, lane;
+	__u32 *id, lane, slot;
+	struct map *ring;
 
 	/* A bare FIN, no payload to lose. Redirected it would poison the destination with EPIPE; passed it can do the
 	 * same from behind a backlog. The socket's RCV_SHUTDOWN is set all the same. */
@@ -115,7 +116,10 @@ __attribute__((section("sk_skb/stream_verdict"), used)) int verdict(struct __sk_
 
 	/* The ring holds two wake-ups for each lane, and a lane asks once until the relay has answered: it is never
 	 * full. TCP's own back-pressure now works, because passed bytes are charged to the source. */
-	ringbuf_output(&wakeups, &lane, sizeof(lane), 0);
+	slot = flow->slot;
+	ring = map_lookup_elem(&wakeups, &slot);
+	if (ring)
+		ringbuf_output(ring, &lane, sizeof(lane), 0);
 	return SK_PASS;
 }
 
