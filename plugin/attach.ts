@@ -1,5 +1,6 @@
 import {type ClientRequest, type IncomingMessage} from 'node:http';
 import {Socket} from 'node:net';
+import {limitHandshake} from './handshake.ts';
 
 /**
 The events of http-proxy, http-proxy-3, httpxy and their relatives that tell about a WebSocket. Nothing else of a proxy is touched.
@@ -18,10 +19,18 @@ export type Upgrade = {
 	readonly upstream: Socket;
 };
 
+export type How = {
+	/**
+	Milliseconds that an upstream may take to answer; zero is any time.
+	*/
+	readonly handshakeTimeout: number;
+	readonly onUpgrade: (upgrade: Upgrade) => void;
+};
+
 /**
 Tells of each tunnel that the proxy opens from here on. Returns what stops that.
 */
-export function attach(proxy: ProxyLike, onUpgrade: (upgrade: Upgrade) => void): () => void {
+export function attach(proxy: ProxyLike, {handshakeTimeout, onUpgrade}: How): () => void {
 	// `open` tells the upstream only. What belongs to it was seen one step before.
 	const upgrades = new WeakMap<Socket, Upgrade>();
 
@@ -32,6 +41,10 @@ export function attach(proxy: ProxyLike, onUpgrade: (upgrade: Upgrade) => void):
 
 		// While the upstream is being asked nobody listens, and a client that is reset would take the process with it.
 		client.on('error', ignore);
+		if (handshakeTimeout > 0) {
+			limitHandshake(handshakeTimeout, {proxy, proxyRequest, client});
+		}
+
 		// Prepended, because one of the relatives listens already, and emits `open` from there.
 		proxyRequest.prependOnceListener('upgrade', (_response: IncomingMessage, upstream: Socket) => {
 			upgrades.set(upstream, {request, client, upstream});

@@ -1,10 +1,11 @@
-import {Buffer} from 'node:buffer';
-import {type IncomingMessage, STATUS_CODES} from 'node:http';
+import {type IncomingMessage} from 'node:http';
 import {type Socket} from 'node:net';
 import {debuglog, inspect} from 'node:util';
+import {answer, Rejection} from './answer.ts';
 import {formatTarget, parseAuthority, type Target} from './authority.ts';
 import {checkConnectOptions} from './checks.ts';
-import {dial, DialError} from './dial.ts';
+import {dial} from './dial.ts';
+import {type Limits} from './limits.ts';
 import {type AllowFunction, type CheckedConnectOptions, type ConnectOptions} from './options.ts';
 import {type Tunnel} from './tunnel.ts';
 
@@ -14,6 +15,7 @@ export type ConnectRequest = {
 	readonly head: Uint8Array;
 	readonly options: ConnectOptions;
 	readonly defaults: CheckedConnectOptions;
+	readonly limits: Limits;
 
 	/**
 	Aborted when there are to be no more tunnels.
@@ -26,11 +28,11 @@ export type ConnectRequest = {
 /**
 The CONNECT path: parse, ask the policy, dial, answer, open. The client gets an answer in any case, unless it has left.
 */
-export async function connect({request, client, head, options, defaults, signal, open, onRejected}: ConnectRequest): Promise<Tunnel | undefined> {
+export async function connect({request, client, head, options, defaults, limits, signal, open, onRejected}: ConnectRequest): Promise<Tunnel | undefined> {
 	// From the first moment on: the server has removed its own listener, and the client may leave while we think.
 	client.on('error', ignore);
 	const checked = checkConnectOptions(options, defaults);
-	const {allow, connectTimeout} = checked;
+	const {allow, connectTimeout, handshakeTimeout} = checked;
 	checkHead(head);
 
 	// Before anything else that the client has sent. What follows is kept behind it until the tunnel is open.
@@ -39,39 +41,65 @@ export async function connect({request, client, head, options, defaults, signal,
 	}
 
 	client.setNoDelay(true);
+	const excess = limits.excess(client);
+	const leave = limits.enter(client);
+	const handshake = new AbortController();
+	const onShutdown = () => {
+		handshake.abort(signal.reason);
+	};
+
+	signal.addEventListener('abort', onShutdown);
+	const timer = handshakeTimeout === 0 ? undefined : setTimeout(() => {
+		handshake.abort(new Rejection(504, `There was no connection within ${handshakeTimeout} ms.`));
+	}, handshakeTimeout);
 	try {
+		if (excess) {
+			throw new Rejection(503, excess.reason, ['Retry-After: 1']);
+		}
+
 		const target = parse(request.url);
-		await authorize(allow, target, request);
-		const upstream = await dial(target, {client, connectTimeout, signal});
 		if (signal.aborted) {
+			onShutdown();
+		}
+
+		await unlessAborted(async () => authorize(allow, target, request), handshake.signal);
+		const upstream = await dial(target, {client, connectTimeout, signal: handshake.signal});
+		if (handshake.signal.aborted) {
 			upstream.destroy();
-			throw new Rejection(503, 'This proxy is shutting down.');
+			handshake.signal.throwIfAborted();
 		}
 
 		// Neither Transfer-Encoding nor Content-Length: what follows is the tunnel.
 		client.write('HTTP/1.1 200 Connection Established\r\n\r\n');
 		return open(upstream, target, checked);
 	} catch (error) {
-		if (error instanceof Rejection || error instanceof DialError) {
+		if (error instanceof Rejection) {
+			debug('%s: %d %s', request.url, error.status, error.message);
 			if (!client.destroyed) {
 				onRejected(error.status);
-				answer(client, error.status, error.message);
+				answer(client, error);
 			}
 
 			return undefined;
 		}
 
 		throw error;
+	} finally {
+		clearTimeout(timer);
+		signal.removeEventListener('abort', onShutdown);
+		leave();
 	}
 }
 
-class Rejection extends Error {
-	readonly status: number;
-
-	constructor(status: number, message: string) {
-		super(message);
-		this.status = status;
-	}
+// Whoever decides about the target may never come to a decision.
+async function unlessAborted<Value>(decide: () => Promise<Value>, signal: AbortSignal): Promise<Value> {
+	signal.throwIfAborted();
+	const aborted = new Promise<never>((_resolve, reject) => {
+		signal.addEventListener('abort', () => {
+			reject(signal.reason as Rejection);
+		});
+	});
+	return Promise.race([decide(), aborted]);
 }
 
 function parse(url = ''): Target {
@@ -97,24 +125,6 @@ async function authorize(allow: AllowFunction, target: Target, request: Incoming
 	}
 }
 
-function answer(client: Socket, status: number, sentence: string): void {
-	const body = `${sentence}\n`;
-	client.end([
-		`HTTP/1.1 ${status} ${STATUS_CODES[status]!}`,
-		'Content-Type: text/plain; charset=utf-8',
-		`Content-Length: ${Buffer.byteLength(body)}`,
-		'Connection: close',
-		'',
-		body,
-	].join('\r\n'));
-
-	// Closing with bytes unread would make the kernel send a reset, which can overtake the answer. So read, until the client closes or goes quiet.
-	client.resume();
-	client.setTimeout(lingerTime, () => {
-		client.destroy();
-	});
-}
-
 function checkHead(head: unknown): void {
 	if (!(head instanceof Uint8Array)) {
 		throw new TypeError(`Expected \`head\` to be a Buffer, but got ${inspect(head, {depth: 0})}.`);
@@ -124,4 +134,3 @@ function checkHead(head: unknown): void {
 function ignore(): void {} // eslint-disable-line @typescript-eslint/no-empty-function
 
 const debug = debuglog('sockmap');
-const lingerTime = 2000;

@@ -1,27 +1,19 @@
 import net, {type Socket} from 'node:net';
-import {debuglog} from 'node:util';
+import {Rejection} from './answer.ts';
 import {formatTarget, type Target} from './authority.ts';
 
 export type DialOptions = {
 	readonly client: Socket;
 	readonly connectTimeout: number;
+
+	/**
+	Aborted with a `Rejection`.
+	*/
 	readonly signal: AbortSignal;
 };
 
 /**
-Why there is no connection, with the status that says so in HTTP.
-*/
-export class DialError extends Error {
-	readonly status: number;
-
-	constructor(status: number, message: string) {
-		super(message);
-		this.status = status;
-	}
-}
-
-/**
-Connects to the target. Gives up when the time is over, when the client has left, or when there are to be no more tunnels.
+Connects to the target. Gives up when the time is over, when the client has left, or when the signal says so.
 */
 export async function dial(target: Target, {client, connectTimeout, signal}: DialOptions): Promise<Socket> {
 	return new Promise((resolve, reject) => {
@@ -31,8 +23,7 @@ export async function dial(target: Target, {client, connectTimeout, signal}: Dia
 		const fail = (status: number, message: string) => {
 			settle();
 			upstream.destroy();
-			debug('%s: %s', name, message);
-			reject(new DialError(status, message));
+			reject(new Rejection(status, message));
 		};
 
 		const onConnect = () => {
@@ -49,7 +40,8 @@ export async function dial(target: Target, {client, connectTimeout, signal}: Dia
 		};
 
 		const onAbort = () => {
-			fail(503, 'This proxy is shutting down.');
+			const {status, message} = signal.reason as Rejection;
+			fail(status, message);
 		};
 
 		const timer = connectTimeout === 0 ? undefined : setTimeout(() => {
@@ -78,8 +70,6 @@ export async function dial(target: Target, {client, connectTimeout, signal}: Dia
 }
 
 function ignore(): void {} // eslint-disable-line @typescript-eslint/no-empty-function
-
-const debug = debuglog('sockmap');
 
 const reasons: Readonly<Record<string, string>> = {
 	ECONNREFUSED: 'nothing listens there',

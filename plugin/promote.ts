@@ -1,5 +1,6 @@
 import {type Ends} from './carrier.ts';
 import {explain, type Refusal} from './engine.ts';
+import {tcpHandle} from './internals.ts';
 import {type NativeEngine, type NativeLimits, type NativeRefusal} from './native.ts';
 import {PromotedCarrier} from './promoted.ts';
 import {obstacle, quiesce, unflushed} from './quiesce.ts';
@@ -65,6 +66,11 @@ export function promote(attempt: Attempt): void {
 
 function handOver(attempt: Attempt, engine: NativeEngine, quiet: Exclude<ReturnType<typeof quiesce>, string>): boolean {
 	const {tunnel, stream, relay, onClosed, onRefused, onPromoted} = attempt;
+	if (engine === 'sockmap' && !(tcpHandle(tunnel.client) && tcpHandle(tunnel.upstream))) {
+		onRefused({engine, step: 'take TCP sockets', reason: `The ${tcpHandle(tunnel.client) ? 'upstream' : 'client'} is a Unix socket, and redirection is between TCP sockets only.`});
+		return false;
+	}
+
 	try {
 		const {clientToUpstream, upstreamToClient} = stream.lanes();
 		const sockets = {client: tunnel.client, upstream: tunnel.upstream};

@@ -1,7 +1,7 @@
 import {Buffer} from 'node:buffer';
 import {type Socket} from 'node:net';
 import {TLSSocket} from 'node:tls';
-import {internals, tcpHandle} from './internals.ts';
+import {internals, plainHandle} from './internals.ts';
 import {type NativeEnd} from './native.ts';
 
 /**
@@ -17,7 +17,7 @@ export function obstacle(client: Socket, upstream: Socket): string | undefined {
 The end that has bytes on their way out of Node, if any. They would be overtaken by what goes through the kernel.
 */
 export function unflushed(client: Socket, upstream: Socket): Socket | undefined {
-	return [client, upstream].find(socket => socket.writableLength > 0 || tcpHandle(socket)!.writeQueueSize > 0);
+	return [client, upstream].find(socket => socket.writableLength > 0 || plainHandle(socket)!.writeQueueSize > 0);
 }
 
 export type Quiet = {
@@ -51,8 +51,8 @@ export function quiesce(client: Socket, upstream: Socket, forget: (fd: number) =
 	}
 
 	return {
-		client: {fd: tcpHandle(client)!.fd, head: heads.client},
-		upstream: {fd: tcpHandle(upstream)!.fd, head: heads.upstream},
+		client: {fd: plainHandle(client)!.fd, head: heads.client},
+		upstream: {fd: plainHandle(upstream)!.fd, head: heads.upstream},
 		restore,
 	};
 }
@@ -71,8 +71,8 @@ function obstacleAt(end: string, socket: Socket, peer: Socket): string | undefin
 		return `The ${end} is not connected yet.`;
 	}
 
-	if (tcpHandle(socket) === undefined) {
-		return `The ${end} is not a TCP socket.`;
+	if (plainHandle(socket) === undefined) {
+		return `The ${end} is neither a TCP nor a Unix socket.`;
 	}
 
 	if (ended || socket.writableEnded) {
@@ -100,7 +100,7 @@ function othersListen(end: string): string {
 }
 
 function stopReading(socket: Socket, forget: (fd: number) => void): Uint8Array {
-	const handle = tcpHandle(socket)!;
+	const handle = plainHandle(socket)!;
 	// First of all, because read() and pending ticks of the stream start the handle again through it.
 	internals(socket)._read = () => {}; // eslint-disable-line @typescript-eslint/no-empty-function
 	handle.readStop();

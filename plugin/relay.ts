@@ -32,9 +32,9 @@ export class Relay {
 	*/
 	add(engine: NativeEngine, ends: Readonly<Record<End, NativeEnd>>, limits: NativeLimits, listener: RelayListener): number {
 		this.#relay ??= new native!.Relay({capacity: this.#capacity}, event => {
-			debug('%o', event);
 			const listener = this.#listeners.get(event.id);
 			if (event.type === 'half-close') {
+				debug('half-close: %o', event);
 				listener?.onHalfClose(event.end);
 				return;
 			}

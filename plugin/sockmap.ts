@@ -6,7 +6,7 @@ import {Tunnels} from './tunnels.ts';
 /**
 Carries the tunnels of a proxy outside of JavaScript where the kernel lets us.
 
-Give it a proxy to carry the WebSockets that come through it from here on, or leave the proxy out to use `connect()` and `splice()` only. Called again with the same proxy, it returns what it returned before.
+Give it a proxy to carry the WebSockets that come through it from here on, or leave the proxy out to use `connect()` and `splice()` only. Called again with the same proxy, it returns what it returned before, unless that was closed or detached.
 
 @example
 ```
@@ -31,8 +31,8 @@ export function sockmap(proxy?: ProxyLike, options?: Options): Tunnels {
 		return before;
 	}
 
-	const tunnels = new Tunnels(options, onUpgrade => {
-		const detach = attach(proxy, onUpgrade);
+	const tunnels = new Tunnels(options, how => {
+		const detach = attach(proxy, how);
 		return () => {
 			detach();
 			attached.delete(proxy);

@@ -1,9 +1,12 @@
 import {type IncomingMessage} from 'node:http';
 import {Socket} from 'node:net';
+import process from 'node:process';
 import {type Duplex} from 'node:stream';
 import {debuglog, inspect} from 'node:util';
 import {EventEmitter} from 'eventemitter3';
 import {type Upgrade} from './attach.ts';
+import {Rejection} from './answer.ts';
+import {ActivityWatch} from './activity.ts';
 import {connect} from './connect.ts';
 import {checkOptions, checkTunnelOptions} from './checks.ts';
 import {chooseEngines, type Choice, type Refusal} from './engine.ts';
@@ -11,13 +14,16 @@ import {SockmapError} from './errors.ts';
 import {tcpHandle} from './internals.ts';
 import {native} from './native.ts';
 import {
-	type CheckedOptions, type CheckedTunnelOptions, type ConnectOptions, type Engine, type Options, type TunnelOptions,
+	type CheckedOptions, type ConnectOptions, type Options, type TunnelOptions,
 } from './options.ts';
-import {promote} from './promote.ts';
+import {tune} from './keepalive.ts';
+import {Limits} from './limits.ts';
+import {promote, type Attempt} from './promote.ts';
 import {Relay} from './relay.ts';
-import {type Ending, type Lanes, type TunnelsStats, type TunnelStats} from './stats.ts';
+import {type Ending, type TunnelsStats, type TunnelStats} from './stats.ts';
 import {StreamCarrier} from './stream.ts';
-import {Tunnel, type TunnelKind, type TunnelOrigin} from './tunnel.ts';
+import {Totals} from './totals.ts';
+import {Tunnel, type TunnelOrigin} from './tunnel.ts';
 
 export type TunnelsEvents = {
 	/**
@@ -39,7 +45,15 @@ export type TunnelsEvents = {
 	The tunnel is over, and both its sockets are closed. It fires exactly once for each tunnel.
 	*/
 	close: [tunnel: Tunnel, stats: TunnelStats];
+
+	/**
+	The tunnel has moved bytes since the last time. See the option `activityInterval`.
+	*/
+	activity: [tunnel: Tunnel];
 };
+
+/** @internal */
+export type Attach = (how: {readonly handshakeTimeout: number; readonly onUpgrade: (upgrade: Upgrade) => void}) => () => void;
 
 export class Tunnels extends EventEmitter<TunnelsEvents> {
 	readonly #options: CheckedOptions;
@@ -47,35 +61,37 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 	readonly #relay: Relay;
 	readonly #open = new Set<Tunnel>();
 	readonly #dials = new AbortController();
-	readonly #detach: (() => void) | undefined;
-	readonly #refusals: Record<string, number> = {};
-	readonly #closedBytes = {clientToUpstream: 0, upstreamToClient: 0};
-	readonly #rejected: Record<string, number> = {};
-	readonly #closedBy: Record<Ending['reason'], number> = {
-		end: 0, reset: 0, dead: 0, closed: 0, destroyed: 0, idle: 0, lifetime: 0, 'half-closed': 0,
-	};
-
-	#opened = 0;
+	readonly #totals = new Totals();
+	readonly #limits: Limits;
+	readonly #activity: ActivityWatch;
+	#stopListening: (() => void) | undefined;
 	#closing: Promise<void> | undefined;
 	#wantsRef = true;
 
 	/** @internal */
-	constructor(options?: Options, attach?: (onUpgrade: (upgrade: Upgrade) => void) => () => void) {
+	constructor(options?: Options, attach?: Attach) {
 		super();
 		this.#options = checkOptions(options);
 		this.#choice = chooseEngines(this.#options.engine);
 		this.#relay = new Relay(this.#options.capacity);
-		this.#detach = attach?.(({request, client, upstream}) => {
-			this.#carry({
-				kind: 'upgrade', client, upstream, context: request, options: this.#options,
-			});
+		this.#limits = new Limits(this.#options);
+		this.#activity = new ActivityWatch(this.#options.activityInterval, tunnel => {
+			this.#tell('activity', tunnel);
+		});
+		this.#stopListening = attach?.({
+			handshakeTimeout: this.#options.handshakeTimeout,
+			onUpgrade: ({request, client, upstream}) => {
+				this.#carry({
+					kind: 'upgrade', client, upstream, context: request, options: this.#options,
+				});
+			},
 		});
 	}
 
 	/**
 	Answers a CONNECT request: dials its target, if `allow` names it, and carries the tunnel.
 
-	The client gets an answer in any case: 400 for a malformed target, 403 for one that is not allowed, 502 for one that cannot be reached, 504 for one that does not answer in time. Resolves with the tunnel, or with `undefined` if there is none.
+	The client gets an answer in any case: 400 for a malformed target, 403 for one that is not allowed, 502 for one that cannot be reached, 503 for one tunnel too many, 504 for one that does not answer in time. Resolves with the tunnel, or with `undefined` if there is none.
 
 	@example
 	```
@@ -85,12 +101,12 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 	async connect(request: IncomingMessage, socket: Duplex, head: Uint8Array, options: ConnectOptions = {}): Promise<Tunnel | undefined> {
 		const client = checkSocket('socket', socket);
 		return connect({
-			request, client, head, options, defaults: this.#options, signal: this.#dials.signal,
+			request, client, head, options, defaults: this.#options, limits: this.#limits, signal: this.#dials.signal,
 			open: (upstream, target, checked) => this.#carry({
 				kind: 'connect', client, upstream, context: options.context ?? request, target, options: checked,
 			}),
 			onRejected: status => {
-				this.#rejected[status] = (this.#rejected[status] ?? 0) + 1;
+				this.#totals.rejected(status);
 			},
 		});
 	}
@@ -112,20 +128,22 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 	}
 
 	stats(): TunnelsStats {
-		const byEngine: Record<Engine, number> = {sockmap: 0, splice: 0, stream: 0};
-		const byKind: Record<TunnelKind, number> = {upgrade: 0, connect: 0, pair: 0};
-		const bytes = {...this.#closedBytes};
-		for (const tunnel of this.#open) {
-			byEngine[tunnel.engine]++;
-			byKind[tunnel.kind]++;
-			addBytes(bytes, tunnel.lanes());
-		}
+		return this.#totals.stats(this.#open);
+	}
 
-		const open = this.#open.size;
-		return {
-			open, opened: this.#opened, closed: this.#opened - open, closedBy: {...this.#closedBy},
-			byEngine, byKind, bytes, refusals: {...this.#refusals}, rejected: {...this.#rejected},
-		};
+	/**
+	When the last byte came from either end of the tunnel, for those who would have listened to `data` to know.
+	*/
+	lastActivity(tunnel: Tunnel): Date {
+		return tunnel.lastActivity();
+	}
+
+	/**
+	Stops listening to the proxy, while the tunnels live on. `sockmap()` attaches to it anew.
+	*/
+	detach(): void {
+		this.#stopListening?.();
+		this.#stopListening = undefined;
 	}
 
 	/**
@@ -156,8 +174,8 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 	}
 
 	async #closeAll(): Promise<void> {
-		this.#detach?.();
-		this.#dials.abort();
+		this.detach();
+		this.#dials.abort(new Rejection(503, 'This proxy is shutting down.'));
 		await Promise.all([...this.#open].map(async tunnel => tunnel.close()));
 		this.#relay.retire();
 	}
@@ -179,66 +197,87 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 
 	#carry(origin: Omit<TunnelOrigin, 'id'>): Tunnel {
 		const {client, upstream} = origin;
-		const tunnel = new Tunnel({id: ++this.#opened, ...origin});
+		const tunnel = new Tunnel({id: this.#totals.opened(), ...origin});
+		// A CONNECT request has been counted, and let in, before.
+		const excess = origin.kind === 'connect' ? undefined : this.#limits.excess(client);
+		const leave = this.#limits.enter(client);
 		const onClosed = (ending: Ending) => {
+			leave();
 			this.#over(tunnel, ending);
 		};
 
 		const stream = new StreamCarrier({client, upstream}, origin.options, onClosed);
 		tunnel.carriedBy(stream);
+		tune([client, upstream], origin.options);
 		for (const refusal of this.#choice.unavailable) {
 			this.#refuse(tunnel, refusal);
 		}
 
+		for (const engine of excess ? this.#choice.engines : []) {
+			this.#refuse(tunnel, {engine, step: `stay within ${excess!.limit}`, reason: excess!.reason});
+		}
+
 		this.#open.add(tunnel);
+		this.#activity.add(tunnel);
 		if (!this.#wantsRef) {
 			refSockets(tunnel, false);
 		}
 
-		this.emit('tunnel', tunnel);
+		this.#tell('tunnel', tunnel);
 		// Not yet: whoever has made the tunnel may be about to listen to its sockets.
 		queueMicrotask(() => {
-			this.#promote(tunnel, stream, onClosed);
+			this.#promote({
+				tunnel, stream, engines: excess ? [] : this.#choice.engines, onClosed,
+			});
 		});
 		return tunnel;
 	}
 
-	#promote(tunnel: Tunnel, stream: StreamCarrier, onClosed: (ending: Ending) => void): void {
+	#promote(attempt: Pick<Attempt, 'tunnel' | 'stream' | 'engines' | 'onClosed'>): void {
+		const {tunnel} = attempt;
 		promote({
-			tunnel, stream, engines: this.#choice.engines, relay: this.#relay, onClosed,
+			...attempt,
+			relay: this.#relay,
 			onKept: () => {
 				boundBuffers(tunnel);
-				this.emit('kept', tunnel);
+				debug('tunnel %d: kept in streams', tunnel.id);
+				this.#tell('kept', tunnel);
 			},
 			onRefused: refusal => {
 				this.#refuse(tunnel, refusal);
 			},
 			onPromoted: () => {
-				this.emit('promoted', tunnel);
+				debug('tunnel %d: promoted to %s', tunnel.id, tunnel.engine);
+				this.#tell('promoted', tunnel);
 			},
 		});
 	}
 
 	#refuse(tunnel: Tunnel, refusal: Refusal): void {
-		const name = `${refusal.engine}: ${refusal.step}`;
-		this.#refusals[name] = (this.#refusals[name] ?? 0) + 1;
+		this.#totals.refused(refusal);
 		tunnel.skip(refusal);
-		debug('tunnel %d: %s', tunnel.id, refusal.reason);
+		debug('tunnel %d: not on %s: %s', tunnel.id, refusal.engine, refusal.reason);
 	}
 
 	#over(tunnel: Tunnel, ending: Ending): void {
 		const stats = tunnel.end(ending);
-		addBytes(this.#closedBytes, stats);
-		this.#closedBy[ending.reason]++;
+		this.#totals.closed(stats);
 		this.#open.delete(tunnel);
-		debug('tunnel %d is over: %o', tunnel.id, stats);
-		this.emit('close', tunnel, stats);
+		this.#activity.delete(tunnel);
+		debug('tunnel %d: closed: %o', tunnel.id, stats);
+		this.#tell('close', tunnel, stats);
 	}
-}
 
-function addBytes(sum: {clientToUpstream: number; upstreamToClient: number}, {clientToUpstream, upstreamToClient}: Lanes): void {
-	sum.clientToUpstream += clientToUpstream.bytes;
-	sum.upstreamToClient += upstreamToClient.bytes;
+	// What a listener throws is an uncaught exception, as it would be anywhere. But it must not stop us halfway.
+	#tell<Name extends keyof TunnelsEvents>(name: Name, ...details: TunnelsEvents[Name]): void {
+		try {
+			this.emit(name, ...details as any); // eslint-disable-line @typescript-eslint/no-unsafe-argument
+		} catch (error) {
+			process.nextTick(() => {
+				throw error;
+			});
+		}
+	}
 }
 
 function refSockets({client, upstream}: Tunnel, wantsRef: boolean): void {

@@ -1,0 +1,40 @@
+import {type Socket} from 'node:net';
+import {debuglog} from 'node:util';
+import {tcpDescriptor} from './internals.ts';
+import {native} from './native.ts';
+import {type CheckedTunnelOptions} from './options.ts';
+
+/**
+Has the kernel look after both connections of a tunnel: find out whether the peers are still there, and keep to the rate. It goes on whatever carries the tunnel.
+*/
+export function tune(sockets: readonly Socket[], {keepAlive, userTimeout, maxRate}: CheckedTunnelOptions): void {
+	const tuning = {
+		...(keepAlive && {
+			keepAliveIdle: keepAlive.idle / 1000,
+			keepAliveInterval: keepAlive.interval / 1000,
+			keepAliveCount: keepAlive.count,
+		}),
+		userTimeout: userTimeout ?? silenceOf(keepAlive),
+		pacingRate: maxRate,
+	};
+	for (const socket of sockets) {
+		const fd = tcpDescriptor(socket);
+		if (fd !== undefined && native) {
+			try {
+				native.tune(fd, tuning);
+			} catch (error) {
+				debug('%o', error); // A connection that is gone already takes no options.
+			}
+		} else if (keepAlive) {
+			socket.setKeepAlive(true, keepAlive.idle);
+		}
+	}
+}
+
+// When the last question has gone without an answer. The same should hold for data without an acknowledgement.
+function silenceOf(keepAlive: CheckedTunnelOptions['keepAlive']): number {
+	return keepAlive ? Math.min(keepAlive.idle + (keepAlive.interval * keepAlive.count), longest) : 0;
+}
+
+const debug = debuglog('sockmap');
+const longest = 2_147_483_647;

@@ -1,0 +1,67 @@
+import {type Socket} from 'node:net';
+import {type CheckedOptions} from './options.ts';
+
+export type Excess = {
+	/**
+	The name of the option.
+	*/
+	readonly limit: 'maxTunnels' | 'maxTunnelsPerClient';
+
+	/**
+	A sentence.
+	*/
+	readonly reason: string;
+};
+
+/**
+Counts the tunnels, and those about to become one, against `maxTunnels` and `maxTunnelsPerClient`.
+*/
+export class Limits {
+	readonly #options: Pick<CheckedOptions, 'maxTunnels' | 'maxTunnelsPerClient'>;
+	readonly #byClient = new Map<string, number>();
+	#total = 0;
+
+	constructor(options: Pick<CheckedOptions, 'maxTunnels' | 'maxTunnelsPerClient'>) {
+		this.#options = options;
+	}
+
+	/**
+	Why there is no room for one more tunnel of this client, if there is none.
+	*/
+	excess(client: Socket): Excess | undefined {
+		const {maxTunnels, maxTunnelsPerClient} = this.#options;
+		if (maxTunnels > 0 && this.#total >= maxTunnels) {
+			return {limit: 'maxTunnels', reason: `There are ${maxTunnels} tunnels already, as many as \`maxTunnels\` allows.`};
+		}
+
+		if (maxTunnelsPerClient > 0 && (this.#byClient.get(addressOf(client)) ?? 0) >= maxTunnelsPerClient) {
+			return {limit: 'maxTunnelsPerClient', reason: `This client has ${maxTunnelsPerClient} tunnels already, as many as \`maxTunnelsPerClient\` allows.`};
+		}
+
+		return undefined;
+	}
+
+	/**
+	Takes a place. Returns what gives it back.
+	*/
+	enter(client: Socket): () => void {
+		// A closed socket does not know its address any more.
+		const address = addressOf(client);
+		this.#total++;
+		this.#byClient.set(address, (this.#byClient.get(address) ?? 0) + 1);
+		return () => {
+			this.#total--;
+			const left = this.#byClient.get(address)! - 1;
+			if (left === 0) {
+				this.#byClient.delete(address);
+			} else {
+				this.#byClient.set(address, left);
+			}
+		};
+	}
+}
+
+// Clients on a Unix socket have none, and count as one.
+function addressOf(client: Socket): string {
+	return client.remoteAddress ?? '';
+}
