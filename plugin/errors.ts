@@ -7,7 +7,7 @@ export class SockmapError extends Error {
 	override readonly name = 'SockmapError';
 
 	/**
-	The name of the error, such as `EPERM`, or one of ours: `ERR_SOCKMAP_UNAVAILABLE`, `ERR_SOCKMAP_PROMOTED`, `ERR_SOCKMAP_CLOSED`.
+	The name of the error, such as `EPERM`, or one of ours: `ERR_SOCKMAP_UNAVAILABLE`, `ERR_SOCKMAP_CLOSED`.
 	*/
 	readonly code: string | undefined;
 
