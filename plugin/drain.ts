@@ -1,9 +1,9 @@
 import {type Socket} from 'node:net';
 
 /**
-Delivers what the source has sent so far, then a FIN. Whatever comes later is discarded.
+Delivers what the source has sent so far, then a FIN. Whatever comes later is read and discarded.
 */
-export function drain(source: Socket, destination: Socket): void {
+export function drain(source: Socket, destination: Socket, onDrained: () => void): void {
 	const limit = source.bytesRead + mostInKernel;
 	source.resume();
 
@@ -18,6 +18,7 @@ export function drain(source: Socket, destination: Socket): void {
 			destination.write(nothing, () => setImmediate(step, unknown));
 		} else if (before === source.bytesRead || isOver) {
 			// A whole turn has brought nothing, so the kernel holds nothing either.
+			onDrained();
 			source.unpipe(destination);
 			destination.end();
 			source.resume();

@@ -22,6 +22,7 @@ export class StreamCarrier implements Carrier {
 	readonly #onClosed: (ending: Ending) => void;
 	readonly #received: Ends<number>;
 	readonly #listeners: ReadonlyArray<[Socket, string, (...arguments_: any[]) => void]>;
+	readonly #counted: {client?: number; upstream?: number} = {};
 	readonly #closed = {client: false, upstream: false};
 	readonly #connections: Connections;
 	readonly #watches: ReadonlyArray<() => void>;
@@ -77,8 +78,12 @@ export class StreamCarrier implements Carrier {
 		this.#closing = true;
 		this.#ending ??= {reason: 'closed', by: 'proxy'};
 		const {client, upstream} = this.#sockets;
-		drain(client, upstream);
-		drain(upstream, client);
+		drain(client, upstream, () => {
+			this.#stopCounting('client');
+		});
+		drain(upstream, client, () => {
+			this.#stopCounting('upstream');
+		});
 	}
 
 	reset(): void {
@@ -105,19 +110,37 @@ export class StreamCarrier implements Carrier {
 		}
 	}
 
-	// What has been received is still delivered. But whoever was too slow for that, or was silent, is not waited for much longer.
+	// What has been received is still delivered. But whoever is too slow for that is not waited for much longer.
 	#overdue(reason: Overdue): void {
 		this.#ending ??= {reason, by: 'proxy'};
 		this.#connections.look();
 		this.close();
 		setTimeout(() => {
-			for (const socket of Object.values(this.#sockets)) {
+			const {client, upstream} = this.#sockets;
+			if (!client.writableFinished || !upstream.writableFinished) {
 				// What was cut off must not look complete.
-				if (!socket.destroyed) {
-					resetSocket(socket);
-				}
+				this.reset();
 			}
 		}, lingerTime).unref();
+	}
+
+	// Closing a socket that is still being sent to makes the kernel send a reset, which can destroy what was delivered last. So the peers are given time to answer our FIN. A socket with both FINs closes by itself.
+	#leave(linger: number): void {
+		const leave = () => {
+			endGracefully(this.#sockets.client);
+			endGracefully(this.#sockets.upstream);
+		};
+
+		if (linger === 0) {
+			leave();
+		} else {
+			setTimeout(leave, linger).unref();
+		}
+	}
+
+	// What is discarded has not gone through the tunnel.
+	#stopCounting(end: End): void {
+		this.#counted[end] ??= this.#sockets[end].bytesRead;
 	}
 
 	#supervise(end: End): Array<[Socket, string, (...arguments_: any[]) => void]> {
@@ -175,8 +198,7 @@ export class StreamCarrier implements Carrier {
 		this.#connections.look();
 		if (client.writableFinished && upstream.writableFinished) {
 			// Each end has had its FIN, and there is nobody left to read for.
-			endGracefully(client);
-			endGracefully(upstream);
+			this.#leave(this.#closing && this.#ending?.reason !== 'half-closed' ? lingerTime : 0);
 		} else if (this.#sockets[otherEnd(end)].readableEnded) {
 			this.#deadlines.halfClosed();
 		} else {
@@ -196,6 +218,7 @@ export class StreamCarrier implements Carrier {
 			if (!socket.readableEnded || !socket.writableFinished) {
 				this.#ending ??= {reason: 'destroyed', by: 'proxy'};
 				// What has come through is still delivered. What still comes is discarded, but read: a FIN or RST would not be noticed otherwise.
+				this.#stopCounting(otherEnd(end));
 				peer.destroySoon();
 				peer.resume();
 				this.#deadlines.halfClosed();
@@ -212,7 +235,7 @@ export class StreamCarrier implements Carrier {
 		const source = this.#sockets[end];
 		return {
 			...nothingInKernel,
-			bytes: source.bytesRead - this.#received[end],
+			bytes: (this.#counted[end] ?? source.bytesRead) - this.#received[end],
 			state: source.readableEnded || source.destroyed ? 'done' : 'stream',
 		};
 	}
