@@ -21,6 +21,7 @@ test('by default the engine is chosen, and no target is allowed', t => {
 		maxTunnelsPerClient: 0,
 		activityInterval: 0,
 		capacity: 16_384,
+		pinPath: undefined,
 	});
 	t.false(allow({host: 'localhost', port: 443}, request));
 });
@@ -66,6 +67,8 @@ test(complains, null, 'Expected `options` to be an object, but got null.');
 test(complains, {engine: 'fast'}, 'Expected option `engine` to be one of \'auto\', \'sockmap\', \'splice\', \'stream\', but got \'fast\'.');
 test(complains, {capacity: 0}, 'Expected option `capacity` to be an integer from 1 to 4194304, but got 0.');
 test(complains, {capacity: '1'}, 'Expected option `capacity` to be an integer from 1 to 4194304, but got \'1\'.');
+test(complains, {pinPath: ''}, 'Expected option `pinPath` to be the path of a directory, but got \'\'.');
+test(complains, {pinPath: true}, 'Expected option `pinPath` to be the path of a directory, but got true.');
 test(complains, {connectTimeout: -1}, 'Expected option `connectTimeout` to be an integer from 0 to 2147483647, but got -1.');
 test(complains, {connectTimeout: 0.5}, 'Expected option `connectTimeout` to be an integer from 0 to 2147483647, but got 0.5.');
 test(complains, {allow: 'example.com:443'}, 'Expected option `allow` to be a list of \'host:port\' patterns or a function, but got \'example.com:443\'.');

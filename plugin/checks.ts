@@ -12,17 +12,21 @@ Unknown options are left alone: http-proxy-middleware calls its plugins with the
 */
 export function checkOptions(options: Options = {}): CheckedOptions {
 	checkObject('options', options);
-	const {engine = 'auto', capacity = defaultCapacity, maxTunnels = 0, maxTunnelsPerClient = 0, activityInterval = 0} = options;
+	const {engine = 'auto', capacity = defaultCapacity, maxTunnels = 0, maxTunnelsPerClient = 0, activityInterval = 0, pinPath} = options;
 	if (!engines.includes(engine)) {
 		throw new TypeError(`Expected option \`engine\` to be one of ${engines.map(engine => `'${engine}'`).join(', ')}, but got ${show(engine)}.`);
 	}
 
 	checkInteger('capacity', capacity, 1, maximumCapacity);
+	if (pinPath !== undefined && (typeof pinPath !== 'string' || pinPath === '')) {
+		throw new TypeError(`Expected option \`pinPath\` to be the path of a directory, but got ${show(pinPath)}.`);
+	}
+
 	checkInteger('maxTunnels', maxTunnels, 0, Number.MAX_SAFE_INTEGER);
 	checkInteger('maxTunnelsPerClient', maxTunnelsPerClient, 0, Number.MAX_SAFE_INTEGER);
 	checkInteger('activityInterval', activityInterval, 0, maximumTimeout);
 	return {
-		engine, capacity, maxTunnels, maxTunnelsPerClient, activityInterval, ...checkConnectOptions(options, defaultOptions),
+		engine, capacity, pinPath, maxTunnels, maxTunnelsPerClient, activityInterval, ...checkConnectOptions(options, defaultOptions),
 	};
 }
 

@@ -1,6 +1,7 @@
 import {SockmapError} from './errors.ts';
 import {missing, native, type NativeEngine, type NativeRefusal} from './native.ts';
 import {type CheckedOptions} from './options.ts';
+import {foundPins, namedPins} from './pins.ts';
 import {remedy} from './remedy.ts';
 
 /**
@@ -35,9 +36,11 @@ export type Capabilities = {
 Which engines work here, and what the others would need.
 
 Each engine is tried for real the first time, which blocks for well under a second. The answer is remembered, unless it was due to a passing shortage.
+
+`pinPath` is what you would give to `sockmap()`.
 */
-export function capabilities(): Capabilities {
-	return {sockmap: capability('sockmap'), splice: capability('splice'), stream: {available: true}};
+export function capabilities({pinPath}: {readonly pinPath?: string} = {}): Capabilities {
+	return {sockmap: toCapability(findMaps(pinPath).refusal), splice: toCapability(unavailability('splice')), stream: {available: true}};
 }
 
 export type Choice = {
@@ -50,20 +53,26 @@ export type Choice = {
 	Those that need not be tried.
 	*/
 	readonly unavailable: readonly Refusal[];
+
+	/**
+	The directory of the pinned maps that sockmap uses. It makes its own if there is none.
+	*/
+	readonly pins?: string;
 };
 
-export function chooseEngines(wanted: CheckedOptions['engine']): Choice {
+export function chooseEngines({engine: wanted, pinPath}: Pick<CheckedOptions, 'engine' | 'pinPath'>): Choice {
 	if (wanted === 'stream') {
 		return {engines: [], unavailable: []};
 	}
 
 	if (wanted === 'auto') {
-		const unavailable = nativeEngines.map(engine => unavailability(engine)).filter(refusal => refusal !== undefined);
-		return {engines: nativeEngines.filter(engine => unavailable.every(refusal => refusal.engine !== engine)), unavailable};
+		const {pins, refusal} = findMaps(pinPath);
+		const unavailable = [refusal, unavailability('splice')].filter(refusal => refusal !== undefined);
+		return {engines: nativeEngines.filter(engine => unavailable.every(refusal => refusal.engine !== engine)), unavailable, ...(pins !== undefined && {pins})};
 	}
 
 	// Who names an engine wants to know at once. Falling back silently is what `auto` is not for either.
-	const refusal = unavailability(wanted);
+	const {pins, refusal} = wanted === 'sockmap' ? findMaps(pinPath) : {refusal: unavailability(wanted)};
 	if (refusal !== undefined) {
 		const {reason, step, code = 'ERR_SOCKMAP_UNAVAILABLE', errno, syscall} = refusal;
 		throw new SockmapError(`The engine '${wanted}' is not available. ${reason}`, {
@@ -71,15 +80,15 @@ export function chooseEngines(wanted: CheckedOptions['engine']): Choice {
 		});
 	}
 
-	return {engines: [wanted], unavailable: []};
+	return {engines: [wanted], unavailable: [], ...(pins !== undefined && {pins})};
 }
 
 /**
 What the kernel said, in the words of `tunnel.skipped` and `capabilities()`.
 */
-export function explain(engine: NativeEngine, refusal: NativeRefusal): Refusal {
+export function explain(engine: NativeEngine, refusal: NativeRefusal, pins?: string): Refusal {
 	const {step, message, code, errno, syscall} = refusal;
-	const advice = remedy(refusal);
+	const advice = remedy(refusal, pins);
 	return {
 		engine,
 		reason: advice === undefined ? `${message}.` : `${message}. ${advice}`,
@@ -90,8 +99,23 @@ export function explain(engine: NativeEngine, refusal: NativeRefusal): Refusal {
 	};
 }
 
-function capability(engine: NativeEngine): Capability {
-	const refusal = unavailability(engine);
+/**
+Which maps sockmap would use, or why there are none. Those that are named are used. Otherwise we make our own, and look for pinned ones where that is not permitted.
+
+@internal
+*/
+export function findMaps(pinPath?: string): {readonly pins?: string; readonly refusal?: Refusal | undefined} {
+	const named = namedPins(pinPath);
+	if (named !== undefined) {
+		return {pins: named, refusal: unavailability('sockmap', named)};
+	}
+
+	const refusal = unavailability('sockmap');
+	const found = refusal?.code === 'EPERM' ? foundPins() : undefined;
+	return found === undefined ? {refusal} : {pins: found, refusal: unavailability('sockmap', found)};
+}
+
+function toCapability(refusal: Refusal | undefined): Capability {
 	if (refusal === undefined) {
 		return {available: true};
 	}
@@ -100,21 +124,24 @@ function capability(engine: NativeEngine): Capability {
 	return {available: false, ...details};
 }
 
-function unavailability(engine: NativeEngine): Refusal | undefined {
-	if (!probed.has(engine)) {
-		const refusal = native ? native.probe(engine) : missing;
-		const explained = refusal && explain(engine, refusal);
-		if (explained && passing.has(refusal.code)) {
+/** @internal */
+export function unavailability(engine: NativeEngine, pins?: string): Refusal | undefined {
+	const tried = pins === undefined ? engine : `${engine}: ${pins}`;
+	if (!probed.has(tried)) {
+		const refusal = native ? native.probe(engine, pins) : missing;
+		const explained = refusal && explain(engine, refusal, pins);
+		// Maps can be pinned at any time, and a slot of theirs becomes free.
+		if (explained && (pins !== undefined || passing.has(refusal.code))) {
 			return explained;
 		}
 
-		probed.set(engine, explained);
+		probed.set(tried, explained);
 	}
 
-	return probed.get(engine);
+	return probed.get(tried);
 }
 
-const probed = new Map<NativeEngine, Refusal | undefined>();
+const probed = new Map<string, Refusal | undefined>();
 
 // Fastest first.
 const nativeEngines = ['sockmap', 'splice'] as const;

@@ -7,12 +7,19 @@ import {fileURLToPath} from 'node:url';
 The one door to C++. Everything that decides or times is on this side of it, the addon does as told and reports errno.
 */
 export type Native = {
-	readonly Relay: new (options: {readonly capacity: number}, onEvent: (event: NativeEvent) => void) => NativeRelay;
+	readonly Relay: new (options: {readonly capacity: number; readonly pins?: string}, onEvent: (event: NativeEvent) => void) => NativeRelay;
 
 	/**
 	Tries the engine for real on a loopback pair. It blocks, for well under a second. `undefined` when the engine works.
+
+	With `pins`, sockmap is tried with the maps pinned in that directory, and takes one of their slots meanwhile.
 	*/
-	probe(engine: NativeEngine): NativeRefusal | undefined;
+	probe(engine: NativeEngine, pins?: string): NativeRefusal | undefined;
+
+	/**
+	For root: pins maps in `directory`/maps, which has to be a bpffs, and makes the lock files of the slots in `directory`/slots. Replaces what is there, and whoever uses that keeps it. Throws a `NativeRefusal` that is an `Error`.
+	*/
+	setUp(directory: string, shares: NativeShares): void;
 
 	/**
 	Takes the descriptor out of libuv's epoll set. libuv leaves it there after it stopped reading, and Node's thread would be woken for each packet.
@@ -33,6 +40,20 @@ export type Native = {
 	Sets what is given and not zero. Throws a `NativeRefusal` that is an `Error`.
 	*/
 	tune(fd: number, options: NativeTuning): void;
+};
+
+/**
+How pinned maps are divided between processes, and whose they are.
+*/
+export type NativeShares = {
+	readonly slots: number;
+
+	/**
+	In each slot.
+	*/
+	readonly tunnels: number;
+	readonly user: number;
+	readonly group: number;
 };
 
 /**

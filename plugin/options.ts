@@ -68,9 +68,18 @@ export type Options = TunnelOptions & {
 	/**
 	How many tunnels the sockmap engine can hold at once: the size of its maps. A tunnel beyond that goes to the next engine.
 
+	Pinned maps have the size that they were set up with.
+
 	@default 16_384
 	*/
 	readonly capacity?: number;
+
+	/**
+	The directory where `http-proxy-sockmap setup` has pinned maps, which the sockmap engine then uses instead of its own, so that it needs no capability.
+
+	@default The environment variable `HTTP_PROXY_SOCKMAP_PINS`; without it, `/run/http-proxy-sockmap/<uid>` if it exists and own maps are not permitted
+	*/
+	readonly pinPath?: string;
 };
 
 /**
@@ -168,4 +177,5 @@ export type CheckedOptions = CheckedConnectOptions & {
 	readonly maxTunnelsPerClient: number;
 	readonly activityInterval: number;
 	readonly capacity: number;
+	readonly pinPath: string | undefined;
 };

@@ -79,7 +79,7 @@ function handOver(attempt: Attempt, engine: NativeEngine, quiet: Exclude<ReturnT
 			engine, relay, sockets, quiet, streamed, onClosed, lastActivity: stream.lastActivity(), limits: remaining(tunnel),
 		}));
 	} catch (error) {
-		onRefused(explain(engine, asRefusal(error)));
+		onRefused(explain(engine, asRefusal(error), relay.pins));
 		return false;
 	}
 

@@ -17,21 +17,28 @@ The native relay of one `Tunnels`: made when the first tunnel needs it, gone aft
 Only an engine that was found to be available is ever asked for, so the addon is there. It keeps the event loop alive while it has tunnels. Sockets that Node has stopped reading do not.
 */
 export class Relay {
-	readonly #capacity: number;
+	readonly #maps: {readonly capacity: number; readonly pins?: string};
 	readonly #listeners = new Map<number, RelayListener>();
 	#relay: NativeRelay | undefined;
 	#wantsRef = true;
 	#retiring = false;
 
-	constructor(capacity: number) {
-		this.#capacity = capacity;
+	/**
+	Sockmap uses the maps pinned in `pins`, or makes its own for `capacity` tunnels.
+	*/
+	constructor(maps: {readonly capacity: number; readonly pins?: string}) {
+		this.#maps = maps;
+	}
+
+	get pins(): string | undefined {
+		return this.#maps.pins;
 	}
 
 	/**
 	Throws what the native relay throws. Nothing has changed then.
 	*/
 	add(engine: NativeEngine, ends: Readonly<Record<End, NativeEnd>>, limits: NativeLimits, listener: RelayListener): number {
-		this.#relay ??= new native!.Relay({capacity: this.#capacity}, event => {
+		this.#relay ??= new native!.Relay(this.#maps, event => {
 			const listener = this.#listeners.get(event.id);
 			if (event.type === 'half-close') {
 				debug('half-close: %o', event);

@@ -72,8 +72,8 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 	constructor(options?: Options, attach?: Attach) {
 		super();
 		this.#options = checkOptions(options);
-		this.#choice = chooseEngines(this.#options.engine);
-		this.#relay = new Relay(this.#options.capacity);
+		this.#choice = chooseEngines(this.#options);
+		this.#relay = new Relay({capacity: this.#options.capacity, ...(this.#choice.pins !== undefined && {pins: this.#choice.pins})});
 		this.#limits = new Limits(this.#options);
 		this.#activity = new ActivityWatch(this.#options.activityInterval, tunnel => {
 			this.#tell('activity', tunnel);
