@@ -10,8 +10,8 @@ Has the kernel look after both connections of a tunnel: find out whether the pee
 export function tune(sockets: readonly Socket[], {keepAlive, userTimeout, maxRate}: CheckedTunnelOptions): void {
 	const tuning = {
 		...(keepAlive && {
-			keepAliveIdle: keepAlive.idle / 1000,
-			keepAliveInterval: keepAlive.interval / 1000,
+			keepAliveIdle: toSeconds(keepAlive.idle),
+			keepAliveInterval: toSeconds(keepAlive.interval),
 			keepAliveCount: keepAlive.count,
 		}),
 		userTimeout: userTimeout ?? silenceOf(keepAlive),
@@ -29,6 +29,11 @@ export function tune(sockets: readonly Socket[], {keepAlive, userTimeout, maxRat
 			socket.setKeepAlive(true, keepAlive.idle);
 		}
 	}
+}
+
+// The kernel counts these in whole seconds.
+function toSeconds(milliseconds: number): number {
+	return Math.ceil(milliseconds / 1000);
 }
 
 // When the last question has gone without an answer. The same should hold for data without an acknowledgement.
