@@ -31,11 +31,11 @@ export class Limits {
 	excess(client: Socket): Excess | undefined {
 		const {maxTunnels, maxTunnelsPerClient} = this.#options;
 		if (maxTunnels > 0 && this.#total >= maxTunnels) {
-			return {limit: 'maxTunnels', reason: `There are ${maxTunnels} tunnels already, as many as \`maxTunnels\` allows.`};
+			return {limit: 'maxTunnels', reason: `As many tunnels are open as \`maxTunnels\` allows: ${maxTunnels}.`};
 		}
 
 		if (maxTunnelsPerClient > 0 && (this.#byClient.get(addressOf(client)) ?? 0) >= maxTunnelsPerClient) {
-			return {limit: 'maxTunnelsPerClient', reason: `This client has ${maxTunnelsPerClient} tunnels already, as many as \`maxTunnelsPerClient\` allows.`};
+			return {limit: 'maxTunnelsPerClient', reason: `As many tunnels of this client are open as \`maxTunnelsPerClient\` allows: ${maxTunnelsPerClient}.`};
 		}
 
 		return undefined;
