@@ -314,6 +314,41 @@ onEachBareLibrary('the plugin is no error listener: a proxy without one throws a
 	t.deepEqual(await observe(true), await observe(false));
 });
 
+for (const engine of ['stream', 'splice', 'sockmap'] as const) {
+	onEachBareLibrary(`${engine}: an upstream that has closed, and answers late data with a reset, throws no error where nobody listens to errors`, async (t, library) => {
+		const upstream = await startUpstream(t, {
+			async onConnection(socket) {
+				await readHead(socket);
+				socket.write(switchingProtocols);
+				await readText(socket, 4);
+				socket.destroy();
+			},
+		});
+		let proxy: Proxy | undefined;
+		const running = await run(t, library, {target: `http://127.0.0.1:${upstream.port}`}, {
+			engine, isHeard: false,
+			onProxy(made) {
+				proxy = made;
+			},
+		});
+		const decision = running.nextTunnel();
+		const client = await dial(t, running.port);
+		client.write(upgradeRequest());
+		t.regex(await readHead(client), /^HTTP\/1\.1 101 /u);
+		const tunnel = await decision;
+		const listening = proxy!.listenerCount('error');
+		const over = statsOf(tunnel);
+		client.write('last');
+		t.is(await ending(client), 'FIN');
+		await until('the upstream has reset the tunnel', () => {
+			client.write('late');
+			return !tunnel.isOpen();
+		});
+		t.like(await over, {engine, reason: 'reset', by: 'upstream'});
+		t.is(proxy!.listenerCount('error'), listening);
+	}, engine);
+}
+
 type Running = {
 	readonly port: number;
 	readonly server: Server;
@@ -329,20 +364,26 @@ type Running = {
 type RunOptions = {
 	readonly plugin?: boolean;
 	readonly engine?: Carrier | 'auto';
+
+	/** Whether somebody listens to the errors of the proxy. Default: yes. */
+	readonly isHeard?: boolean;
 	readonly beforePlugin?: (proxy: Proxy) => void;
 	readonly onProxy?: (proxy: Proxy) => void;
 };
 
 /** The library on a free port of the loopback interface, with the plugin or without. */
-async function run(t: ExecutionContext, library: Library, proxyOptions: Setup['options'], {plugin = true, engine = 'auto', beforePlugin, onProxy}: RunOptions = {}): Promise<Running> {
+async function run(t: ExecutionContext, library: Library, proxyOptions: Setup['options'], {plugin = true, engine = 'auto', isHeard = true, beforePlugin, onProxy}: RunOptions = {}): Promise<Running> {
 	let tunnels: Tunnels | undefined;
 	const events: string[] = [];
 	const server = await library.serve({
 		options: proxyOptions,
 		onProxy(proxy) {
-			proxy.on('error', (error: NodeJS.ErrnoException) => {
-				events.push(`error ${error.code ?? error.message}`);
-			});
+			if (isHeard) {
+				proxy.on('error', (error: NodeJS.ErrnoException) => {
+					events.push(`error ${error.code ?? error.message}`);
+				});
+			}
+
 			proxy.on('open', () => {
 				events.push('open');
 			});

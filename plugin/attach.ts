@@ -1,6 +1,8 @@
 import {type ClientRequest, type IncomingMessage} from 'node:http';
 import {Socket} from 'node:net';
+import process from 'node:process';
 import {limitHandshake} from './handshake.ts';
+import {internals} from './internals.ts';
 
 /**
 The events of http-proxy, http-proxy-3, httpxy and their relatives that tell about a WebSocket. Nothing else of a proxy is touched.
@@ -54,6 +56,12 @@ export function attach(proxy: ProxyLike, {handshakeTimeout, onUpgrade}: How): ()
 	const onOpen = (upstream: Socket) => {
 		const upgrade = upgrades.get(upstream);
 		if (upgrade && upgrades.delete(upstream)) {
+			upstream.prependListener('error', () => {
+				// Without us it would have been destroyed at its FIN. Its reset, after late data of the client, would have been nobody's error.
+				if (internals(upstream)._readableState.ended) {
+					keepFromThrowing(proxy);
+				}
+			});
 			onUpgrade(upgrade);
 		}
 	};
@@ -64,6 +72,14 @@ export function attach(proxy: ProxyLike, {handshakeTimeout, onUpgrade}: How): ()
 		proxy.off('proxyReqWs', onRequest);
 		proxy.off('open', onOpen);
 	};
+}
+
+// A proxy whose errors nobody listens to throws them, which would end the process. While there is one more listener it does not.
+function keepFromThrowing(proxy: ProxyLike): void {
+	proxy.on('error', ignore);
+	process.nextTick(() => {
+		proxy.off('error', ignore);
+	});
 }
 
 function ignore(): void {} // eslint-disable-line @typescript-eslint/no-empty-function
