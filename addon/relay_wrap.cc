@@ -223,6 +223,7 @@ Napi::Value ToJavaScript(Napi::Env env, const TcpSummary& summary) {
   object.Set("rtt", summary.rtt / 1000.0);
   object.Set("retransmits", summary.retransmits);
   object.Set("lastReceived", summary.last_received);
+  object.Set("lastSent", summary.last_sent);
   return object;
 }
 

@@ -6,8 +6,9 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-#include <fstream>
+#include <cstdlib>
 
+#include "fd.h"
 #include "kernel_error.h"
 
 namespace {
@@ -21,9 +22,10 @@ void Set(int fd, int level, int name, const void* value, socklen_t length) {
 void Set(int fd, int name, int value) { Set(fd, IPPROTO_TCP, name, &value, sizeof value); }
 
 bool Allowed(const char* sysctl, long wanted) {
-  std::ifstream file(sysctl);
-  long limit = 0;
-  return file >> limit && limit >= wanted;
+  // Not a stream: those are the one part of libstdc++ that is laid out by the C library that it was built with.
+  Fd file(open(sysctl, O_RDONLY | O_CLOEXEC));
+  char text[32] = {};
+  return read(file.get(), text, sizeof text - 1) > 0 && strtol(text, nullptr, 10) >= wanted;
 }
 
 }  // namespace
@@ -32,7 +34,12 @@ TcpSummary SummaryOf(int fd) {
   tcp_info info{};
   socklen_t length = sizeof info;
   if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) < 0) return {};
-  return {true, info.tcpi_rtt, info.tcpi_total_retrans, info.tcpi_bytes_acked, info.tcpi_last_data_recv};
+  return {true,
+          info.tcpi_rtt,
+          info.tcpi_total_retrans,
+          info.tcpi_bytes_acked,
+          info.tcpi_last_data_recv,
+          info.tcpi_last_data_sent};
 }
 
 // In this order: an acknowledgement that arrives between the two calls makes it less, never more.
@@ -65,6 +72,12 @@ void BoundBuffers(int fd) {
   }
   // Older kernels keep the window below what the buffer was when the connection was made.
   setsockopt(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, &kReceiveLimit, sizeof kReceiveLimit);
+}
+
+void SendReset(int fd) {
+  sockaddr nowhere{};
+  nowhere.sa_family = AF_UNSPEC;
+  if (connect(fd, &nowhere, sizeof nowhere) < 0) shutdown(fd, SHUT_RDWR);
 }
 
 void Apply(const TcpOptions& options, int fd) {

@@ -9,7 +9,8 @@ struct TcpSummary {
   uint32_t rtt = 0;            // smoothed, in microseconds
   uint32_t retransmits = 0;    // segments sent again, in all
   uint64_t acknowledged = 0;   // bytes
-  uint32_t last_received = 0;  // milliseconds since data arrived
+  uint32_t last_received = 0;  // milliseconds since data arrived,
+  uint32_t last_sent = 0;      // and since some was sent
 };
 
 TcpSummary SummaryOf(int fd);
@@ -31,6 +32,10 @@ constexpr int kUnsentLimit = 512 * 1024;
 // Sets both. The receive buffer is left to the system, which bounds it by tcp_rmem, where we may not set it as large as
 // that. Does nothing to what is not TCP.
 void BoundBuffers(int fd);
+
+// An RST, whoever else holds the socket: SO_LINGER acts only on the last close, and Node has a descriptor too. A Unix
+// socket knows no reset; it is shut down.
+void SendReset(int fd);
 
 struct TcpOptions {
   // Seconds, and a number of probes; 0 leaves it as it is.

@@ -23,14 +23,6 @@ int ErrorOf(int fd) {
   return error;
 }
 
-// An RST, whoever else holds the socket: SO_LINGER acts only on the last close, and Node has a descriptor too.
-void SendReset(int fd) {
-  sockaddr nowhere{};
-  nowhere.sa_family = AF_UNSPEC;
-  // A Unix socket knows no reset, and does not connect to nowhere.
-  if (connect(fd, &nowhere, sizeof nowhere) < 0) shutdown(fd, SHUT_RDWR);
-}
-
 }  // namespace
 
 Tunnel::Tunnel(uint32_t id, Fd client, std::vector<uint8_t> client_head, Fd upstream,

@@ -2,6 +2,7 @@ import {type Socket} from 'node:net';
 import {getSystemErrorName} from 'node:util';
 import {type End} from './carrier.ts';
 import {internals, tcpHandle} from './internals.ts';
+import {native} from './native.ts';
 import {type Ending} from './stats.ts';
 
 /**
@@ -36,16 +37,22 @@ export function endGracefully(socket: Socket): void {
 }
 
 /**
-A reset, where that is possible: a TLS or Unix socket is only closed.
+A reset, where that is possible: a TLS or Unix socket is only closed, and so is, without the addon, one whose FIN waits for earlier bytes.
 */
 export function resetSocket(socket: Socket): void {
 	// Libuv refuses to reset while a FIN waits for earlier bytes, and Node leaks the handle then.
 	const finPending = socket.writableEnded && !socket.writableFinished;
-	if (tcpHandle(socket) !== undefined && !finPending) {
+	const handle = tcpHandle(socket);
+	if (handle !== undefined && !finPending) {
 		socket.resetAndDestroy();
-	} else {
-		socket.destroy();
+		return;
 	}
+
+	if (handle !== undefined) {
+		native?.abort(handle.fd);
+	}
+
+	socket.destroy();
 }
 
 /**

@@ -1,7 +1,6 @@
 import {createRequire} from 'node:module';
-import {resolve} from 'node:path';
 import process from 'node:process';
-import {fileURLToPath} from 'node:url';
+import {addonFile, platform} from './addon.ts';
 
 /**
 The one door to C++. Everything that decides or times is on this side of it, the addon does as told and reports errno.
@@ -25,6 +24,11 @@ export type Native = {
 	Takes the descriptor out of libuv's epoll set. libuv leaves it there after it stopped reading, and Node's thread would be woken for each packet.
 	*/
 	forget(fd: number): void;
+
+	/**
+	Sends an RST, whatever waits to be sent and whoever else holds the connection. A Unix socket is shut down.
+	*/
+	abort(fd: number): void;
 
 	/**
 	Bounds what may wait in the kernel for a stalled reader at the other end of this connection.
@@ -63,6 +67,7 @@ export type NativeSummary = {
 	readonly rtt: number;
 	readonly retransmits: number;
 	readonly lastReceived: number;
+	readonly lastSent: number;
 };
 
 export type NativeTuning = {
@@ -213,10 +218,13 @@ export function load(wanted: string | undefined): {readonly native?: Native; rea
 		return {missing: refusal('HTTP_PROXY_SOCKMAP_ADDON is "none"', 'ERR_SOCKMAP_DISABLED')};
 	}
 
+	const file = addonFile(wanted);
+	if (file === undefined) {
+		return {missing: refusal(`there is no addon for ${platform()}`, 'ERR_SOCKMAP_NO_ADDON')};
+	}
+
 	try {
-		// Both `dist` and `plugin` are one step below the root of the package.
-		const path = wanted === undefined ? fileURLToPath(new URL('../addon/build/Release/sockmap.node', import.meta.url)) : resolve(wanted);
-		return {native: createRequire(import.meta.url)(path) as Native};
+		return {native: createRequire(import.meta.url)(file) as Native};
 	} catch (error) {
 		const {code, message} = error as NodeJS.ErrnoException;
 		return {missing: refusal(message.split('\n', 1)[0]!.replace(/\.$/, ''), code ?? '')};

@@ -121,7 +121,7 @@ export class PromotedCarrier implements Carrier {
 	// Bytes in the kernel tell nobody of themselves, but TCP remembers when it had some last.
 	#hear(summaries: Partial<Ends<NativeSummary>>): void {
 		if (this.#state === 'released') {
-			return; // The clock of `lastReceived` has stopped.
+			return; // The clocks of the summaries have stopped.
 		}
 
 		const now = Date.now();
@@ -131,7 +131,8 @@ export class PromotedCarrier implements Carrier {
 			if (summary !== undefined) {
 				this.#heardAt = Math.max(this.#heardAt, now - summary.lastReceived);
 			} else if (bytes !== this.#heard[end]) {
-				this.#heardAt = now; // A Unix socket does not remember. Some time since we looked last.
+				// A Unix socket does not remember, but the connection that its bytes went on to does.
+				this.#heardAt = Math.max(this.#heardAt, now - (summaries[otherEnd(end)]?.lastSent ?? 0));
 			}
 
 			this.#heard[end] = bytes;
