@@ -40,7 +40,7 @@ function withoutAddon(code: string): string {
 		return 'Unset HTTP_PROXY_SOCKMAP_ADDON to use the addon.';
 	}
 
-	return process.platform === 'linux' ? 'Build it with `npm run build:addon` in the folder of the package.' : 'It works on Linux only.';
+	return process.platform === 'linux' ? 'Build it in a checkout of the repository (`npm ci && npm run build`), and name its addon/build/Release/sockmap.node in HTTP_PROXY_SOCKMAP_ADDON.' : 'It works on Linux only.';
 }
 
 function withPins(code: string, pins: string): string | undefined {
