@@ -35,12 +35,15 @@ export type ProxyOptions = Options & {
 	/** More options of http-proxy. */
 	readonly httpProxy?: httpProxy.ServerOptions;
 
+	/** Where the server listens. Default: 127.0.0.1. */
+	readonly host?: string;
+
 	/** Whether tunnels have to end up on `engine`, unless it is `auto`. Default: yes. */
 	readonly strict?: boolean;
 };
 
 export async function startProxy(t: ExecutionContext, options: ProxyOptions = {}): Promise<RunningProxy> {
-	const {target, httpProxy: proxyOptions, strict = true, ...pluginOptions} = options;
+	const {target, httpProxy: proxyOptions, strict = true, host = '127.0.0.1', ...pluginOptions} = options;
 	const proxy = httpProxy.createProxyServer({...(target !== undefined && {target}), ...proxyOptions});
 	const tunnels = sockmap(proxy, pluginOptions);
 	proxy.on('error', ignore); // Without a listener it throws. Nothing is lost with it: the tests look at the ends.
@@ -69,7 +72,7 @@ export async function startProxy(t: ExecutionContext, options: ProxyOptions = {}
 		});
 	});
 
-	server.listen(0, '127.0.0.1');
+	server.listen(0, host);
 	await once(server, 'listening');
 
 	let stopped: Promise<void> | undefined;

@@ -21,6 +21,9 @@ export type Upstream = {
 export type UpstreamOptions = {
 	readonly host?: string;
 
+	/** A free one, if not given. */
+	readonly port?: number;
+
 	/** Called as soon as a connection is there, and after its 101 where one is due. */
 	readonly onConnection?: (socket: net.Socket) => void;
 
@@ -32,7 +35,7 @@ export type UpstreamOptions = {
 export const switchingProtocols = 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n';
 
 export async function startUpstream(t: ExecutionContext, options: UpstreamOptions = {}): Promise<Upstream> {
-	const {host = '127.0.0.1', onConnection, switching} = options;
+	const {host = '127.0.0.1', port = 0, onConnection, switching} = options;
 	const sockets = new Set<net.Socket>();
 	const ready = new Map<number, net.Socket>();
 	const unclaimed: net.Socket[] = [];
@@ -58,7 +61,7 @@ export async function startUpstream(t: ExecutionContext, options: UpstreamOption
 		unclaimed.push(socket);
 		onConnection?.(socket);
 	});
-	server.listen(0, host);
+	server.listen(port, host);
 	await once(server, 'listening');
 
 	t.teardown(async () => {

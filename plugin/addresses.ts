@@ -58,7 +58,7 @@ export function parseBlock(notation: string): Block | undefined {
 	list.addSubnet(base, prefix, family);
 	return {
 		isEverything: prefix === 0,
-		has: address => withEmbedded(address).some(one => list.check(one, familyOf(one)!)),
+		has: address => withEmbedded(address).some(one => list.check(one, familyOf(one))),
 	};
 }
 
@@ -137,7 +137,7 @@ function listOf(subnets: string): BlockList {
 	const list = new BlockList();
 	for (const subnet of subnets.split(' ')) {
 		const [base, prefix] = subnet.split('/') as [string, string];
-		list.addSubnet(base, Number(prefix), familyOf(base)!);
+		list.addSubnet(base, Number(prefix), familyOf(base));
 	}
 
 	return list;

@@ -1,5 +1,5 @@
 import {inspect} from 'node:util';
-import {isNamed, parsePattern, type Pattern} from './authority.ts';
+import {parseAllow, Rules} from './rules.ts';
 import {SockmapError} from './errors.ts';
 import {missing, native} from './native.ts';
 import {
@@ -99,12 +99,12 @@ function toFunction(allow: Allow): AllowFunction {
 		throw new TypeError(`Expected option \`allow\` to be a list of 'host:port' patterns or a function, but got ${show(allow)}.`);
 	}
 
-	const patterns = allow.map(pattern => checkPattern(pattern));
-	return target => isNamed(target, patterns);
+	const rules = new Rules(allow.flatMap(entry => checkRule(entry)));
+	return target => rules.mayAllow(target);
 }
 
-function checkPattern(pattern: unknown): Pattern {
-	const parsed = typeof pattern === 'string' ? parsePattern(pattern) : undefined;
+function checkRule(pattern: unknown): NonNullable<ReturnType<typeof parseAllow>> {
+	const parsed = parseAllow(pattern);
 	if (parsed === undefined) {
 		throw new TypeError(`Expected each pattern of option \`allow\` to look like 'example.com:443', '*.example.com:443', '[::1]:443' or '*:443', with '*' for any port, but got ${show(pattern)}.`);
 	}

@@ -1,12 +1,13 @@
 import {type IncomingMessage} from 'node:http';
 import {type Socket} from 'node:net';
 import {debuglog, inspect} from 'node:util';
+import {admit, type Admitted} from './admit.ts';
 import {answer, Rejection} from './answer.ts';
-import {formatTarget, parseAuthority, type Target} from './authority.ts';
+import {parseAuthority, type Target} from './authority.ts';
 import {checkConnectOptions} from './checks.ts';
-import {dial} from './dial.ts';
+import {type Gate} from './gate.ts';
 import {type Limits} from './limits.ts';
-import {type AllowFunction, type CheckedConnectOptions, type ConnectOptions} from './options.ts';
+import {type CheckedConnectOptions, type ConnectOptions} from './options.ts';
 import {type Tunnel} from './tunnel.ts';
 
 export type ConnectRequest = {
@@ -16,22 +17,24 @@ export type ConnectRequest = {
 	readonly options: ConnectOptions;
 	readonly defaults: CheckedConnectOptions;
 	readonly limits: Limits;
+	readonly gate: Gate;
 
 	/**
 	Aborted when there are to be no more tunnels.
 	*/
 	readonly signal: AbortSignal;
-	readonly open: (upstream: Socket, target: Target, options: CheckedConnectOptions) => Tunnel;
-	readonly onRejected: (status: number) => void;
+	readonly open: (admitted: Admitted, options: CheckedConnectOptions) => Tunnel;
+	readonly onRejected: (rejection: Rejection) => void;
 };
 
 /**
-The CONNECT path: parse, ask the policy, dial, answer, open. The client gets an answer in any case, unless it has left.
+The CONNECT path: admit, answer, open. The client gets an answer in any case, unless it has left.
 */
-export async function connect({request, client, head, options, defaults, limits, signal, open, onRejected}: ConnectRequest): Promise<Tunnel | undefined> {
+export async function connect({request, client, head, options, defaults, limits, gate, signal, open, onRejected}: ConnectRequest): Promise<Tunnel | undefined> {
 	// From the first moment on: the server has removed its own listener, and the client may leave while we think.
 	client.on('error', ignore);
 	const checked = checkConnectOptions(options, defaults);
+	const access = gate.access.with(options);
 	const {allow, connectTimeout, handshakeTimeout} = checked;
 	checkHead(head);
 
@@ -50,33 +53,33 @@ export async function connect({request, client, head, options, defaults, limits,
 
 	signal.addEventListener('abort', onShutdown);
 	const timer = handshakeTimeout === 0 ? undefined : setTimeout(() => {
-		handshake.abort(new Rejection(504, `There was no connection within ${handshakeTimeout} ms.`));
+		handshake.abort(new Rejection(504, `There was no connection within ${handshakeTimeout} ms.`, {error: 'connection_timeout'}));
 	}, handshakeTimeout);
 	try {
 		if (excess) {
-			throw new Rejection(503, excess.reason, ['Retry-After: 1']);
+			throw new Rejection(503, excess.reason, {error: 'connection_limit_reached', headers: {'Retry-After': 1}});
 		}
 
-		const target = parse(request.url);
 		if (signal.aborted) {
 			onShutdown();
 		}
 
-		await unlessAborted(async () => authorize(allow, target, request), handshake.signal);
-		const upstream = await dial(target, {client, connectTimeout, signal: handshake.signal});
+		const admitted = await admit({
+			request, client, allow, access, gate, connectTimeout, signal: handshake.signal, parse: () => parse(request.url),
+		});
 		if (handshake.signal.aborted) {
-			upstream.destroy();
+			admitted.upstream.destroy();
 			handshake.signal.throwIfAborted();
 		}
 
 		// Neither Transfer-Encoding nor Content-Length: what follows is the tunnel.
 		client.write('HTTP/1.1 200 Connection Established\r\n\r\n');
-		return open(upstream, target, checked);
+		return open(admitted, checked);
 	} catch (error) {
 		if (error instanceof Rejection) {
 			debug('%s: %d %s', request.url, error.status, error.message);
 			if (!client.destroyed) {
-				onRejected(error.status);
+				onRejected(error);
 				answer(client, error);
 			}
 
@@ -91,38 +94,13 @@ export async function connect({request, client, head, options, defaults, limits,
 	}
 }
 
-// Whoever decides about the target may never come to a decision.
-async function unlessAborted<Value>(decide: () => Promise<Value>, signal: AbortSignal): Promise<Value> {
-	signal.throwIfAborted();
-	const aborted = new Promise<never>((_resolve, reject) => {
-		signal.addEventListener('abort', () => {
-			reject(signal.reason as Rejection);
-		});
-	});
-	return Promise.race([decide(), aborted]);
-}
-
 function parse(url = ''): Target {
 	const target = parseAuthority(url);
 	if (!target) {
-		throw new Rejection(400, `Expected the target of CONNECT to look like example.com:443 or [::1]:443, but got ${inspect(url.slice(0, 300))}.`);
+		throw new Rejection(400, `Expected the target of CONNECT to look like example.com:443 or [::1]:443, but got ${inspect(url.slice(0, 300))}.`, {error: 'http_request_error'});
 	}
 
 	return target;
-}
-
-async function authorize(allow: AllowFunction, target: Target, request: IncomingMessage): Promise<void> {
-	let isAllowed;
-	try {
-		isAllowed = await allow(target, request);
-	} catch (error) {
-		debug('allow() failed: %o', error);
-		throw new Rejection(500, 'Could not find out whether this target is allowed.');
-	}
-
-	if (!isAllowed) {
-		throw new Rejection(403, `This proxy does not allow tunnels to ${formatTarget(target)}.`);
-	}
 }
 
 function checkHead(head: unknown): void {

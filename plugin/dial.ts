@@ -1,5 +1,6 @@
-import net, {type Socket} from 'node:net';
-import {Rejection} from './answer.ts';
+import net, {isIP, type Socket} from 'node:net';
+import {Rejection, type ProxyError} from './answer.ts';
+import {familyOf} from './addresses.ts';
 import {formatTarget, type Target} from './authority.ts';
 
 export type DialOptions = {
@@ -10,74 +11,163 @@ export type DialOptions = {
 	Aborted with a `Rejection`.
 	*/
 	readonly signal: AbortSignal;
+
+	/**
+	Connects. What it still has open when it is aborted is its own to close.
+	*/
+	readonly reach: (signal: AbortSignal) => Promise<Socket>;
 };
 
 /**
-Connects to the target. Gives up when the time is over, when the client has left, or when the signal says so.
+Connects to the target, by whatever `reach` does. Gives up when the time is over, when the client has left, or when the signal says so.
 */
-export async function dial(target: Target, {client, connectTimeout, signal}: DialOptions): Promise<Socket> {
+export async function dial(target: Target, {client, connectTimeout, signal, reach}: DialOptions): Promise<Socket> {
+	const name = formatTarget(target);
+	const attempt = new AbortController();
+	const onClientGone = () => {
+		attempt.abort(new Rejection(502, `The client left before ${name} has answered.`));
+	};
+
+	const onAbort = () => {
+		attempt.abort(signal.reason);
+	};
+
+	const timer = connectTimeout === 0 ? undefined : setTimeout(() => {
+		attempt.abort(new Rejection(504, `Could not connect to ${name} within ${connectTimeout} ms.`, {error: 'connection_timeout'}));
+	}, connectTimeout);
+	client.once('close', onClientGone);
+	signal.addEventListener('abort', onAbort);
+	try {
+		if (signal.aborted) {
+			onAbort();
+		} else if (client.destroyed) {
+			onClientGone();
+		}
+
+		return await unlessAborted(async () => reach(attempt.signal), attempt.signal);
+	} finally {
+		clearTimeout(timer);
+		client.off('close', onClientGone);
+		signal.removeEventListener('abort', onAbort);
+	}
+}
+
+/**
+What `work` comes to, or the reason for which the signal was aborted. A socket that comes too late is destroyed.
+*/
+export async function unlessAborted<Value>(work: () => Promise<Value>, signal: AbortSignal): Promise<Value> {
+	signal.throwIfAborted();
+	return new Promise((resolve, reject) => {
+		const onAbort = () => {
+			reject(signal.reason as Error);
+		};
+
+		signal.addEventListener('abort', onAbort);
+		const settle = async () => {
+			try {
+				const value = await work();
+				if (signal.aborted && value instanceof net.Socket) {
+					value.destroy();
+				}
+
+				resolve(value);
+			} catch (error) {
+				reject(error); // eslint-disable-line @typescript-eslint/prefer-promise-reject-errors
+			} finally {
+				signal.removeEventListener('abort', onAbort);
+			}
+		};
+
+		void settle();
+	});
+}
+
+export type ConnectTo = {
+	/**
+	What to dial, and nothing else: nobody looks the name up again.
+	*/
+	readonly addresses: readonly string[];
+	readonly localAddress?: string | undefined;
+};
+
+/**
+Connects to the first address that answers, of either family.
+*/
+export async function connectTo(target: Target, {addresses, localAddress}: ConnectTo, signal: AbortSignal): Promise<Socket> {
+	signal.throwIfAborted();
+	const usable = localAddress === undefined ? addresses : addresses.filter(address => familyOf(address) === familyOf(localAddress));
 	return new Promise((resolve, reject) => {
 		const name = formatTarget(target);
-		const upstream = net.connect({...target, allowHalfOpen: true, noDelay: true});
+		if (usable.length === 0) {
+			reject(new Rejection(502, `Could not connect to ${name}: it has no address of the family of ${localAddress}.`, {error: 'destination_ip_unroutable'}));
+			return;
+		}
 
-		const fail = (status: number, message: string) => {
-			settle();
-			upstream.destroy();
-			reject(new Rejection(status, message));
-		};
+		const all = usable.map(address => ({address, family: isIP(address)}));
+		const upstream = net.connect({
+			host: all.length === 1 ? usable[0]! : target.host,
+			port: target.port,
+			...(localAddress !== undefined && {localAddress}),
+			lookup(_hostname, {all: wantsAll}, callback) {
+				if (wantsAll) {
+					callback(null, all);
+				} else {
+					callback(null, all[0]!.address, all[0]!.family);
+				}
+			},
+			autoSelectFamily: all.length > 1,
+			allowHalfOpen: true,
+			noDelay: true,
+		});
 
 		const onConnect = () => {
 			settle();
 			resolve(upstream);
 		};
 
-		const onError = ({code = '', message}: NodeJS.ErrnoException) => {
-			fail(code === 'ETIMEDOUT' ? 504 : 502, `Could not connect to ${name}: ${reasons[code] ?? message} (${code}).`);
-		};
-
-		const onClientGone = () => {
-			fail(502, `The client left before ${name} has answered.`);
+		const onError = (error: NodeJS.ErrnoException) => {
+			settle();
+			reject(unreachable(name, error));
 		};
 
 		const onAbort = () => {
-			const {status, message} = signal.reason as Rejection;
-			fail(status, message);
+			settle();
+			upstream.destroy();
+			reject(signal.reason as Error);
 		};
 
-		const timer = connectTimeout === 0 ? undefined : setTimeout(() => {
-			fail(504, `Could not connect to ${name} within ${connectTimeout} ms.`);
-		}, connectTimeout);
-
 		const settle = () => {
-			clearTimeout(timer);
 			upstream.off('connect', onConnect);
 			upstream.off('error', onError);
 			upstream.on('error', ignore); // It may still fail, before or after somebody else listens.
-			client.off('close', onClientGone);
 			signal.removeEventListener('abort', onAbort);
 		};
 
 		upstream.once('connect', onConnect);
 		upstream.once('error', onError);
-		client.once('close', onClientGone);
 		signal.addEventListener('abort', onAbort);
-		if (signal.aborted) {
-			onAbort();
-		} else if (client.destroyed) {
-			onClientGone();
-		}
 	});
+}
+
+function unreachable(name: string, {code = '', message}: NodeJS.ErrnoException): Rejection {
+	const {status, error, reason} = failures[code] ?? {status: 502, error: 'destination_unavailable', reason: message};
+	return new Rejection(status, `Could not connect to ${name}: ${reason} (${code}).`, {error});
 }
 
 function ignore(): void {} // eslint-disable-line @typescript-eslint/no-empty-function
 
-const reasons: Readonly<Record<string, string>> = {
-	ECONNREFUSED: 'nothing listens there',
-	ECONNRESET: 'it was reset',
-	EHOSTUNREACH: 'the host cannot be reached',
-	ENETUNREACH: 'the network cannot be reached',
-	ENOTFOUND: 'there is no such host',
-	EAI_AGAIN: 'its name could not be looked up for now',
-	ETIMEDOUT: 'it did not answer in time',
-	EADDRNOTAVAIL: 'no local address can be used for it',
+const exhausted = {status: 503, error: 'connection_limit_reached', reason: 'this proxy has no more descriptors'} as const;
+
+const failures: Readonly<Record<string, {readonly status: number; readonly error: ProxyError; readonly reason: string}>> = {
+	ECONNREFUSED: {status: 502, error: 'connection_refused', reason: 'nothing listens there'},
+	ECONNRESET: {status: 502, error: 'connection_terminated', reason: 'it was reset'},
+	EHOSTUNREACH: {status: 502, error: 'destination_ip_unroutable', reason: 'the host cannot be reached'},
+	ENETUNREACH: {status: 502, error: 'destination_ip_unroutable', reason: 'the network cannot be reached'},
+	EACCES: {status: 502, error: 'destination_ip_unroutable', reason: 'this machine does not let it be reached'},
+	ETIMEDOUT: {status: 504, error: 'connection_timeout', reason: 'it did not answer in time'},
+	EADDRNOTAVAIL: {status: 503, error: 'connection_limit_reached', reason: 'no local address can be used for it'},
+	EMFILE: exhausted,
+	ENFILE: exhausted,
+	ENOBUFS: exhausted,
+	ENOMEM: exhausted,
 };

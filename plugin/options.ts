@@ -1,12 +1,14 @@
 import {type IncomingMessage} from 'node:http';
+import {type AccessOptions} from './access.ts';
 import {type Target} from './authority.ts';
+import {type Rule} from './rules.ts';
 
 /**
 What carries a tunnel: the kernel's redirection from socket to socket, `splice(2)` in a thread of its own, or Node's streams.
 */
 export type Engine = 'sockmap' | 'splice' | 'stream';
 
-export type Options = TunnelOptions & {
+export type Options = TunnelOptions & AccessOptions & {
 	/**
 	What carries the tunnels. `auto` takes the first of `sockmap`, `splice` and `stream` that is available. A named engine that is not available makes `sockmap()` throw.
 
@@ -17,9 +19,11 @@ export type Options = TunnelOptions & {
 	readonly engine?: 'auto' | Engine;
 
 	/**
-	Where `tunnels.connect()` may dial: a list of `host:port` patterns, or a function that may be async. Everything else is answered with 403.
+	Where `tunnels.connect()` and `tunnels.forward()` may go: a list of rules, of which the first that matches decides, or a function that may be async. Everything else is answered with 403.
 
-	In a pattern, the port can be `*`, and the host `*` or `*.example.com`, which stands for the names below `example.com` but not for itself. IPv6 addresses are in brackets.
+	A rule is a `host:port` pattern, or `{allow: hosts, ports: 443}` or `{deny: hosts, ports: '*'}`, where these are the default ports. A port can be `*`, a range such as `8000-8999`, or several with commas. A host can be a name, `*.example.com`, which stands for the names below `example.com` but not for itself, `*`, an address, or a block of addresses such as `10.0.0.0/8`, whose port can be left out and is 443 then. IPv6 addresses are in brackets.
+
+	Wildcards stand for the public internet. An address that is private, loopback, link-local, of a cloud's metadata service or otherwise special, written as such or found by looking a name up, is refused unless a rule names its host, its address or its block. A function that returns `true` has allowed the private, loopback or shared address that the client asked for, but not a name that turns out to have one.
 
 	@default [] (nowhere)
 
@@ -29,6 +33,13 @@ export type Options = TunnelOptions & {
 	```
 	*/
 	readonly allow?: Allow;
+
+	/**
+	How many CONNECT and forwarded requests may be dialling at once. One more is answered with 503. So a target that swallows connections takes no more than that.
+
+	@default 1024
+	*/
+	readonly maxDials?: number;
 
 	/**
 	Give up dialling the target of a CONNECT request after this many milliseconds, and answer 504. If zero, the system's own limit applies.
@@ -140,7 +151,7 @@ export type KeepAlive = {
 /**
 Options of one `tunnels.connect()`. They take precedence over those given to `sockmap()`.
 */
-export type ConnectOptions = TunnelOptions & Pick<Options, 'allow' | 'connectTimeout' | 'handshakeTimeout'> & {
+export type ConnectOptions = TunnelOptions & AccessOptions & Pick<Options, 'allow' | 'connectTimeout' | 'handshakeTimeout'> & {
 	/**
 	Anything, to be found again as `tunnel.context`.
 
@@ -149,9 +160,12 @@ export type ConnectOptions = TunnelOptions & Pick<Options, 'allow' | 'connectTim
 	readonly context?: unknown;
 };
 
-export type Allow = readonly string[] | ((target: Target, request: IncomingMessage) => boolean | Promise<boolean>);
+export type Allow = ReadonlyArray<string | Rule> | AllowFunction;
 
-export type AllowFunction = (target: Target, request: IncomingMessage) => boolean | Promise<boolean>;
+/**
+`user` is who `authenticate` or `users` found it to be.
+*/
+export type AllowFunction = (target: Target, request: IncomingMessage, user?: string) => boolean | Promise<boolean>;
 
 /**
 What is left of the options once they are checked: every one of them, with zero for "never" and "any". `userTimeout` follows from `keepAlive` if it is not given.

@@ -149,5 +149,20 @@ export type TunnelsStats = {
 	CONNECT requests that did not become a tunnel, by the status that they were answered with.
 	*/
 	readonly rejected: Readonly<Record<string, number>>;
+
+	/**
+	The same by the error type of their Proxy-Status (RFC 9209), such as `connection_refused`.
+	*/
+	readonly rejectedFor: Readonly<Record<string, number>>;
+
+	/**
+	Requests that are being dialled for now. `maxDials` is the limit.
+	*/
+	readonly dialling: number;
+
+	/**
+	Requests that came with credentials that were wrong.
+	*/
+	readonly wrongCredentials: number;
 };
 

@@ -1,3 +1,4 @@
+import {type Rejection} from './answer.ts';
 import {type Refusal} from './engine.ts';
 import {type Engine} from './options.ts';
 import {type Lanes, type TunnelsStats, type TunnelStats} from './stats.ts';
@@ -9,6 +10,7 @@ The counters of all tunnels. Those of open ones are asked of them, so that only 
 export class Totals {
 	readonly #refusals: Record<string, number> = {};
 	readonly #rejected: Record<string, number> = {};
+	readonly #rejectedFor: Record<string, number> = {};
 	readonly #bytes = {clientToUpstream: 0, upstreamToClient: 0};
 	readonly #closedBy = {
 		end: 0, reset: 0, dead: 0, closed: 0, destroyed: 0, idle: 0, lifetime: 0, 'half-closed': 0,
@@ -32,11 +34,14 @@ export class Totals {
 		increment(this.#refusals, `${engine}: ${step}`);
 	}
 
-	rejected(status: number): void {
+	rejected({status, details: {error}}: Rejection): void {
 		increment(this.#rejected, String(status));
+		if (error !== undefined) {
+			increment(this.#rejectedFor, error);
+		}
 	}
 
-	stats(open: ReadonlySet<Tunnel>): TunnelsStats {
+	stats(open: ReadonlySet<Tunnel>): Omit<TunnelsStats, 'dialling' | 'wrongCredentials'> {
 		const byEngine: Record<Engine, number> = {sockmap: 0, splice: 0, stream: 0};
 		const byKind: Record<TunnelKind, number> = {upgrade: 0, connect: 0, pair: 0};
 		const bytes = {...this.#bytes};
@@ -56,6 +61,7 @@ export class Totals {
 			bytes,
 			refusals: {...this.#refusals},
 			rejected: {...this.#rejected},
+			rejectedFor: {...this.#rejectedFor},
 		};
 	}
 }

@@ -36,6 +36,11 @@ export class Tunnel {
 	*/
 	readonly target: Target | undefined;
 
+	/**
+	Who has asked for it, as `users` or `authenticate` found out.
+	*/
+	readonly user: string | undefined;
+
 	/** @internal */
 	readonly options: CheckedTunnelOptions;
 
@@ -61,6 +66,7 @@ export class Tunnel {
 		this.upstream = origin.upstream;
 		this.context = origin.context;
 		this.target = origin.target;
+		this.user = origin.user;
 		this.options = origin.options;
 		let resolveClosed: () => void;
 		this.closed = new Promise(resolve => {
@@ -169,5 +175,6 @@ export type TunnelOrigin = {
 	readonly upstream: Socket;
 	readonly context: unknown;
 	readonly target?: Target;
+	readonly user?: string | undefined;
 	readonly options: CheckedTunnelOptions;
 };

@@ -1,3 +1,4 @@
+import {setMaxListeners} from 'node:events';
 import {type IncomingMessage} from 'node:http';
 import {Socket} from 'node:net';
 import process from 'node:process';
@@ -11,6 +12,7 @@ import {connect} from './connect.ts';
 import {checkOptions, checkTunnelOptions} from './checks.ts';
 import {chooseEngines, type Choice, type Refusal} from './engine.ts';
 import {SockmapError} from './errors.ts';
+import {Gate} from './gate.ts';
 import {tcpHandle} from './internals.ts';
 import {native} from './native.ts';
 import {
@@ -63,6 +65,7 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 	readonly #dials = new AbortController();
 	readonly #totals = new Totals();
 	readonly #limits: Limits;
+	readonly #gate: Gate;
 	readonly #activity: ActivityWatch;
 	#stopListening: (() => void) | undefined;
 	#closing: Promise<void> | undefined;
@@ -75,6 +78,8 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 		this.#choice = chooseEngines(this.#options);
 		this.#relay = new Relay({capacity: this.#options.capacity, ...(this.#choice.pins !== undefined && {pins: this.#choice.pins})});
 		this.#limits = new Limits(this.#options);
+		this.#gate = new Gate(options ?? {});
+		setMaxListeners(0, this.#dials.signal); // One for each request that is being dialled for.
 		this.#activity = new ActivityWatch(this.#options.activityInterval, tunnel => {
 			this.#tell('activity', tunnel);
 		});
@@ -101,12 +106,12 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 	async connect(request: IncomingMessage, socket: Duplex, head: Uint8Array, options: ConnectOptions = {}): Promise<Tunnel | undefined> {
 		const client = checkSocket('socket', socket);
 		return connect({
-			request, client, head, options, defaults: this.#options, limits: this.#limits, signal: this.#dials.signal,
-			open: (upstream, target, checked) => this.#carry({
-				kind: 'connect', client, upstream, context: options.context ?? request, target, options: checked,
+			request, client, head, options, defaults: this.#options, limits: this.#limits, gate: this.#gate, signal: this.#dials.signal,
+			open: ({upstream, target, user}, checked) => this.#carry({
+				kind: 'connect', client, upstream, context: options.context ?? request, target, user, options: checked,
 			}),
-			onRejected: status => {
-				this.#totals.rejected(status);
+			onRejected: rejection => {
+				this.#totals.rejected(rejection);
 			},
 		});
 	}
@@ -128,7 +133,7 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 	}
 
 	stats(): TunnelsStats {
-		return this.#totals.stats(this.#open);
+		return {...this.#totals.stats(this.#open), dialling: this.#gate.dialling, wrongCredentials: this.#gate.attempts.total};
 	}
 
 	/**
@@ -175,7 +180,7 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 
 	async #closeAll(): Promise<void> {
 		this.detach();
-		this.#dials.abort(new Rejection(503, 'This proxy is shutting down.'));
+		this.#dials.abort(new Rejection(503, 'This proxy is shutting down.', {error: 'connection_limit_reached'}));
 		await Promise.all([...this.#open].map(async tunnel => tunnel.close()));
 		this.#relay.retire();
 	}
