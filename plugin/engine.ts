@@ -1,3 +1,4 @@
+import os from 'node:os';
 import {SockmapError} from './errors.ts';
 import {missing, native, type NativeEngine, type NativeRefusal} from './native.ts';
 import {type CheckedOptions} from './options.ts';
@@ -87,8 +88,9 @@ export function chooseEngines({engine: wanted, pinPath}: Pick<CheckedOptions, 'e
 What the kernel said, in the words of `tunnel.skipped` and `capabilities()`.
 */
 export function explain(engine: NativeEngine, refusal: NativeRefusal, pins?: string): Refusal {
-	const {step, message, code, errno, syscall} = refusal;
-	const advice = remedy(refusal, pins);
+	const known = withKnownCode(refusal);
+	const {step, message, code, errno, syscall} = known;
+	const advice = remedy(known, pins);
 	return {
 		engine,
 		reason: advice === undefined ? `${message}.` : `${message}. ${advice}`,
@@ -99,8 +101,14 @@ export function explain(engine: NativeEngine, refusal: NativeRefusal, pins?: str
 	};
 }
 
+// Libuv does not know every errno of the kernel by name, and the addon asks libuv.
+function withKnownCode(refusal: NativeRefusal): NativeRefusal {
+	const known = Object.entries(os.constants.errno).find(([, errno]) => errno === refusal.errno);
+	return known === undefined || !refusal.code.startsWith('Unknown') ? refusal : {...refusal, code: known[0]};
+}
+
 /**
-Which maps sockmap would use, or why there are none. Those that are named are used. Otherwise we make our own, and look for pinned ones where that is not permitted.
+Which maps sockmap would use, or why there are none. Those that are named are used. Otherwise we make our own, and look for pinned ones where these are refused.
 
 @internal
 */
@@ -111,7 +119,7 @@ export function findMaps(pinPath?: string): {readonly pins?: string; readonly re
 	}
 
 	const refusal = unavailability('sockmap');
-	const found = refusal?.code === 'EPERM' ? foundPins() : undefined;
+	const found = refusal === undefined || !native || passing.has(refusal.code ?? '') ? undefined : foundPins();
 	return found === undefined ? {refusal} : {pins: found, refusal: unavailability('sockmap', found)};
 }
 

@@ -88,7 +88,7 @@ export type Options = TunnelOptions & AccessOptions & {
 	/**
 	The directory where `http-proxy-sockmap setup` has pinned maps, which the sockmap engine then uses instead of its own, so that it needs no capability.
 
-	@default The environment variable `HTTP_PROXY_SOCKMAP_PINS`; without it, `/run/http-proxy-sockmap/<uid>` if it exists and own maps are not permitted
+	@default The environment variable `HTTP_PROXY_SOCKMAP_PINS`; without it, `/run/http-proxy-sockmap/<uid>` if it exists and own maps are refused
 	*/
 	readonly pinPath?: string;
 };

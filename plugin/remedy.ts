@@ -5,7 +5,7 @@ import {setUpCommand} from './pins.ts';
 /**
 What would make it work, as a sentence. `pins` is the directory of the pinned maps that were asked for.
 */
-export function remedy({step, code, syscall}: NativeRefusal, pins?: string): string | undefined {
+export function remedy({step, message, code, syscall}: NativeRefusal, pins?: string): string | undefined {
 	if (step === 'load the addon') {
 		return withoutAddon(code);
 	}
@@ -16,6 +16,11 @@ export function remedy({step, code, syscall}: NativeRefusal, pins?: string): str
 
 	if (code === 'EPERM' || code === 'EACCES') {
 		return syscall === 'bpf' || syscall === '' ? capabilitiesNeeded() : 'Check what seccomp and the security modules of this system allow.';
+	}
+
+	// The verifier's words for CAP_PERFMON.
+	if (message.includes('cannot use helper') || message.includes('unknown func')) {
+		return capabilitiesNeeded();
 	}
 
 	if (/btf/i.test(step)) {
