@@ -106,7 +106,6 @@ export type Reaction = {
 	readonly body?: string | Uint8Array;
 };
 
-/** @internal */
 export type CheckedAccess = {
 	readonly policy: Policy;
 	readonly identification: Identification;

@@ -2,7 +2,7 @@ import {Buffer} from 'node:buffer';
 import {type IncomingMessage} from 'node:http';
 import {isIP, type Socket} from 'node:net';
 import tls, {type ConnectionOptions} from 'node:tls';
-import {type SocksClient as SocksClientClass} from 'socks';
+import type {SocksClient as SocksClientClass} from 'socks'; // `import {type …}` would leave an `import` behind, of a package that need not be there.
 import {Rejection, type ProxyError} from './answer.ts';
 import {formatTarget, parseAuthority, type Target} from './authority.ts';
 import {unlessAborted} from './dial.ts';
@@ -23,7 +23,6 @@ export type ProxyUrl = string | URL | {
 
 export type UpstreamProxy = ProxyChain | ((request: IncomingMessage, target: Target) => ProxyChain | undefined | Promise<ProxyChain | undefined>);
 
-/** @internal */
 export type NextProxy = {
 	readonly protocol: 'http:' | 'https:' | 'socks4:' | 'socks4a:' | 'socks5:' | 'socks5h:';
 
