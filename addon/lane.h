@@ -34,6 +34,7 @@ class Lane {
                             // woken for every redirected skb
     bool writable = false;  // EPOLLOUT at the destination
     bool tick = false;      // to be asked again soon: nothing wakes us when a backlog has drained
+    bool relief = false;    // to be asked again some time: or when a receive buffer is overdrawn
   };
 
   enum class Failure { kNone, kSource, kDestination };
@@ -102,6 +103,7 @@ class Lane {
   bool Drained(Workshop& workshop);
   void Publish(Workshop& workshop);
   bool BeginInjection(Workshop& workshop);
+  void Relieve(Workshop& workshop);
   void Kick();
 
   // lane.cc: both.

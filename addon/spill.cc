@@ -9,6 +9,7 @@
 namespace {
 
 constexpr int kRounds = 4;
+constexpr size_t kReliefLimit = 16 * 1024 * 1024;
 
 }  // namespace
 
@@ -60,11 +61,15 @@ void Lane::AdvanceSpill(Workshop& workshop) {
       // verdicts, and these may redirect.
       if (!batch_ordered_ && !Drained(workshop)) {
         wants_.tick = true;
-        return;
+        return Relieve(workshop);
       }
       batch_ordered_ = true;
       const Moved moved = FlushOutbox(counters_.spilled);
-      if (moved == Moved::kBlocked) wants_.writable = true;
+      if (moved == Moved::kBlocked) {
+        wants_.writable = true;
+        wants_.relief = true;
+        return Relieve(workshop);
+      }
       if (moved != Moved::kAll) return;
       Publish(workshop);
     }
@@ -154,6 +159,20 @@ bool Lane::BeginInjection(Workshop& workshop) {
   // Known before they are written, or the program would see more room than there is.
   __atomic_store_n(&workshop.sockmap->FlowOf(*id_).injected, injected_bytes_, __ATOMIC_RELEASE);
   return true;
+}
+
+// For a lane whose reader is slow. What is passed while the other lane's bytes wait for a kernel worker is not charged
+// until the worker comes to it, so that the window stays open, and the receive buffer ends up holding more than it may.
+// Then TCP drops what still comes, the acknowledgements in it too, and the other lane stands still as well, for as long
+// as this one does. So take off as much as is too much; it is bounded by the window.
+void Lane::Relieve(Workshop& workshop) {
+  while (outbox_.size() < kReliefLimit && IsOverdrawn(source_)) {
+    const ssize_t length = recv(source_, workshop.scratch.data(), workshop.scratch.size(), MSG_DONTWAIT);
+    if (length <= 0) return;
+    batch_ += static_cast<uint64_t>(length);
+    Received(static_cast<size_t>(length));
+    outbox_.insert(outbox_.end(), workshop.scratch.data(), workshop.scratch.data() + length);
+  }
 }
 
 // Makes the kernel ask for a verdict about everything that is queued, without taking any of it.

@@ -1,5 +1,6 @@
 #include "tcp.h"
 
+#include <linux/sock_diag.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
@@ -72,6 +73,13 @@ void BoundBuffers(int fd) {
   }
   // Older kernels keep the window below what the buffer was when the connection was made.
   setsockopt(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, &kReceiveLimit, sizeof kReceiveLimit);
+}
+
+bool IsOverdrawn(int fd) {
+  uint32_t memory[SK_MEMINFO_VARS] = {};
+  socklen_t length = sizeof memory;
+  if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory, &length) < 0) return false;
+  return memory[SK_MEMINFO_RMEM_ALLOC] > memory[SK_MEMINFO_RCVBUF];
 }
 
 void SendReset(int fd) {

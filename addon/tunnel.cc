@@ -16,6 +16,12 @@ Clock::duration TickDelay(uint32_t ticks) {
                                    std::chrono::milliseconds(10));
 }
 
+// How soon to look whether a receive buffer is overdrawn: it happens while a reader begins to stall, and rarely later.
+Clock::duration ReliefDelay(uint32_t ticks) {
+  return std::min<Clock::duration>(std::chrono::milliseconds(10) * (1 << std::min(ticks, 10u)),
+                                   std::chrono::seconds(1));
+}
+
 int ErrorOf(int fd) {
   int error = 0;
   socklen_t length = sizeof error;
@@ -130,6 +136,7 @@ std::optional<Clock::time_point> Tunnel::Alarm() const {
 
   for (const Lane* lane : {&client_to_upstream_, &upstream_to_client_}) {
     if (lane->wants().tick) at_the_latest(Clock::now() + TickDelay(lane->ticks));
+    if (lane->wants().relief) at_the_latest(Clock::now() + ReliefDelay(lane->ticks));
   }
   if (closing_ != Ending::kNone) {
     if (linger_until_) {
@@ -146,9 +153,9 @@ std::optional<Clock::time_point> Tunnel::Alarm() const {
 
 void Tunnel::Tick(Workshop& workshop, Clock::time_point now) {
   for (Lane* lane : {&client_to_upstream_, &upstream_to_client_}) {
-    if (!lane->wants().tick) continue;
+    if (!lane->wants().tick && !lane->wants().relief) continue;
     lane->Advance(workshop);
-    lane->ticks = lane->wants().tick ? lane->ticks + 1 : 0;
+    lane->ticks = lane->wants().tick || lane->wants().relief ? lane->ticks + 1 : 0;
   }
   Conclude(workshop);
   if (ending_ != Ending::kNone) return;
