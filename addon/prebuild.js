@@ -88,7 +88,7 @@ async function build({name, machine, libc}) {
 	const folder = await fs.mkdtemp(path.join(tmpdir(), 'prebuild-'));
 	try {
 		const {include, libraries} = libc === 'musl' ? await againstMusl(compiler, machine, folder) : {include: [], libraries: []};
-		const headers = [createRequire(import.meta.url)('node-addon-api').include_dir, await nodeHeaders()].flatMap(header => ['-isystem', header]);
+		const headers = [path.resolve(createRequire(import.meta.url)('node-addon-api').include_dir), await nodeHeaders()].flatMap(header => ['-isystem', header]);
 		await fs.mkdir(path.join(root, 'prebuilds'), {recursive: true});
 		await run(compiler, [
 			...flags,
