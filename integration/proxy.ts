@@ -6,7 +6,7 @@ import type {Duplex} from 'node:stream';
 import type {ExecutionContext} from 'ava';
 import httpProxy from 'http-proxy';
 import {
-	sockmap, type Options, type Tunnel, type Tunnels, type TunnelStats,
+	sockmap, type ConnectOptions, type Options, type Tunnel, type Tunnels, type TunnelStats,
 } from '../plugin/index.ts';
 import {within} from './until.ts';
 import {ignore} from './wire.ts';
@@ -38,24 +38,34 @@ export type ProxyOptions = Options & {
 	/** Where the server listens. Default: 127.0.0.1. */
 	readonly host?: string;
 
+	/** Whether requests go to `tunnels.forward()` in the place of `proxy.web()`. */
+	readonly forward?: boolean;
+
+	/** Options of each `tunnels.connect()`. */
+	readonly connect?: ConnectOptions;
+
 	/** Whether tunnels have to end up on `engine`, unless it is `auto`. Default: yes. */
 	readonly strict?: boolean;
 };
 
 export async function startProxy(t: ExecutionContext, options: ProxyOptions = {}): Promise<RunningProxy> {
-	const {target, httpProxy: proxyOptions, strict = true, host = '127.0.0.1', ...pluginOptions} = options;
+	const {target, httpProxy: proxyOptions, connect, strict = true, host = '127.0.0.1', forward = false, ...pluginOptions} = options;
 	const proxy = httpProxy.createProxyServer({...(target !== undefined && {target}), ...proxyOptions});
 	const tunnels = sockmap(proxy, pluginOptions);
 	proxy.on('error', ignore); // Without a listener it throws. Nothing is lost with it: the tests look at the ends.
 
-	const server = createServer((request, response) => {
-		proxy.web(request, response);
+	const server = createServer(async (request, response) => {
+		if (forward) {
+			await tunnels.forward(request, response);
+		} else {
+			proxy.web(request, response);
+		}
 	});
 	server.on('upgrade', (request, socket, head) => {
 		proxy.ws(request, socket, head);
 	});
 	server.on('connect', async (request: IncomingMessage, socket: Duplex, head) => {
-		await tunnels.connect(request, socket, head);
+		await tunnels.connect(request, socket, head, connect);
 	});
 
 	const known = new Map<number, Promise<Tunnel>>();

@@ -1,4 +1,4 @@
-import {type IncomingMessage} from 'node:http';
+import {validateHeaderName, validateHeaderValue, type IncomingMessage, type OutgoingHttpHeaders} from 'node:http';
 import {isIP, type Socket} from 'node:net';
 import {debuglog, inspect} from 'node:util';
 import {type CheckedAccess, type Reaction} from './access.ts';
@@ -43,6 +43,7 @@ export async function redirect({request, target, user, access: {onRequest}}: Jou
 			throw new Rejection(500, 'Could not find out what to do with this request.', {error: 'proxy_internal_error'});
 		}
 
+		checkHeaders(headers);
 		throw new Rejection(status, `This proxy does not connect to ${formatTarget(target)}.`, {error: 'proxy_internal_response', headers, body});
 	}
 
@@ -137,6 +138,20 @@ async function destinationFor(last: NextProxy, journey: Journey): Promise<Target
 	}
 
 	return {host, port: target.port};
+}
+
+function checkHeaders(headers: OutgoingHttpHeaders = {}): void {
+	try {
+		for (const [name, value] of Object.entries(headers)) {
+			validateHeaderName(name);
+			for (const one of Array.isArray(value) ? value : [value]) {
+				validateHeaderValue(name, String(one));
+			}
+		}
+	} catch (error) {
+		debug('onRequest() has returned a header that is none: %o', error);
+		throw new Rejection(500, 'Could not find out what to do with this request.', {error: 'proxy_internal_error'});
+	}
 }
 
 function denied(target: Target): Rejection {

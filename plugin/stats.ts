@@ -146,7 +146,7 @@ export type TunnelsStats = {
 	readonly refusals: Readonly<Record<string, number>>;
 
 	/**
-	CONNECT requests that did not become a tunnel, by the status that they were answered with.
+	CONNECT requests that did not become a tunnel, and requests that were not forwarded, by the status that they were answered with.
 	*/
 	readonly rejected: Readonly<Record<string, number>>;
 

@@ -1,5 +1,5 @@
 import {setMaxListeners} from 'node:events';
-import {type IncomingMessage} from 'node:http';
+import {type IncomingMessage, type ServerResponse} from 'node:http';
 import {Socket} from 'node:net';
 import process from 'node:process';
 import {type Duplex} from 'node:stream';
@@ -12,6 +12,7 @@ import {connect} from './connect.ts';
 import {checkOptions, checkTunnelOptions} from './checks.ts';
 import {chooseEngines, type Choice, type Refusal} from './engine.ts';
 import {SockmapError} from './errors.ts';
+import {forward} from './forward.ts';
 import {Gate} from './gate.ts';
 import {tcpHandle} from './internals.ts';
 import {native} from './native.ts';
@@ -110,6 +111,25 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 			open: ({upstream, target, user}, checked) => this.#carry({
 				kind: 'connect', client, upstream, context: options.context ?? request, target, user, options: checked,
 			}),
+			onRejected: rejection => {
+				this.#totals.rejected(rejection);
+			},
+		});
+	}
+
+	/**
+	Forwards a request for plain HTTP, as a proxy gets it (`GET http://example.com/`), under the rules of `connect()`. Together they make a complete forward proxy.
+
+	The client gets an answer in any case. Resolves once it has begun.
+
+	@example
+	```
+	server.on('request', (request, response) => tunnels.forward(request, response));
+	```
+	*/
+	async forward(request: IncomingMessage, response: ServerResponse, options: ConnectOptions = {}): Promise<void> {
+		return forward({
+			request, response, options, defaults: this.#options, gate: this.#gate, signal: this.#dials.signal,
 			onRejected: rejection => {
 				this.#totals.rejected(rejection);
 			},
