@@ -3,6 +3,7 @@ import process from 'node:process';
 import {type Command, exitCodes, Failure, UsageError} from './command.ts';
 import {doctor} from './doctor.ts';
 import {helpOf, overview} from './help.ts';
+import {proxy} from './proxy.ts';
 import {setup} from './setup.ts';
 
 /**
@@ -62,4 +63,4 @@ function version(): string {
 	return (JSON.parse(manifest) as {readonly version: string}).version;
 }
 
-const commands: readonly Command[] = [doctor, setup];
+const commands: readonly Command[] = [doctor, setup, proxy];
