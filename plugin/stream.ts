@@ -28,6 +28,7 @@ export class StreamCarrier implements Carrier {
 	readonly #watches: ReadonlyArray<() => void>;
 	readonly #deadlines: Deadlines;
 	#heardAt = performance.now();
+	#receivedAt = this.#heardAt;
 	#ending: Ending | undefined;
 	#firstFin: End | undefined;
 	#closing = false;
@@ -38,9 +39,7 @@ export class StreamCarrier implements Carrier {
 		this.#connections = new Connections(sockets);
 		this.#received = {client: received(sockets.client), upstream: received(sockets.upstream)};
 		this.#listeners = [...this.#supervise('client'), ...this.#supervise('upstream')];
-		this.#watches = Object.values(sockets).flatMap(socket => [watchWhileStalled(socket), onTraffic(socket, () => {
-			this.#heardAt = performance.now();
-		})]);
+		this.#watches = Object.values(sockets).flatMap(socket => [watchWhileStalled(socket), this.#listenTo(socket)]);
 		this.#deadlines = keepDeadlines(limits, {
 			heardAt: () => this.#heardAt,
 			pending: () => queued(sockets.client) + queued(sockets.upstream),
@@ -67,7 +66,7 @@ export class StreamCarrier implements Carrier {
 	}
 
 	lastActivity(): Date {
-		return new Date(Date.now() - (performance.now() - this.#heardAt));
+		return new Date(Date.now() - (performance.now() - this.#receivedAt));
 	}
 
 	close(): void {
@@ -101,6 +100,18 @@ export class StreamCarrier implements Carrier {
 		for (const [socket, event, listener] of this.#listeners) {
 			socket.off(event, listener);
 		}
+	}
+
+	// A write that a reader has taken at last is a sign of life, and so is a FIN. But neither is a byte that came.
+	#listenTo(socket: Socket): () => void {
+		let before = socket.bytesRead;
+		return onTraffic(socket, () => {
+			this.#heardAt = performance.now();
+			if (socket.bytesRead !== before) {
+				before = socket.bytesRead;
+				this.#receivedAt = this.#heardAt;
+			}
+		});
 	}
 
 	#unwatch(): void {
