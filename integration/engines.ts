@@ -16,21 +16,37 @@ export function onEachEngine<Arguments extends readonly unknown[]>(title: string
 
 /** The same, for what only some engines can do. */
 export function onEngines<Arguments extends readonly unknown[]>(engines: readonly Carrier[], title: string, run: Run<Arguments>, ...rest: Arguments): void {
+	register(test.serial, engines, title, run, ...rest);
+}
+
+/** The same, for tests that mostly wait: those of a file run at the same time. */
+export function onEnginesAtOnce<Arguments extends readonly unknown[]>(engines: readonly Carrier[], title: string, run: Run<Arguments>, ...rest: Arguments): void {
+	register(test, engines, title, run, ...rest);
+}
+
+export function onEachEngineAtOnce<Arguments extends readonly unknown[]>(title: string, run: Run<Arguments>, ...rest: Arguments): void {
+	onEnginesAtOnce(['stream', 'splice', 'sockmap'], title, run, ...rest);
+}
+
+// eslint-disable-next-line max-params
+function register<Arguments extends readonly unknown[]>(test: Register, engines: readonly Carrier[], title: string, run: Run<Arguments>, ...rest: Arguments): void {
 	for (const engine of engines) {
 		const reason = impossible(engine);
 		if (reason === undefined) {
-			test.serial(`${engine}: ${title}`, async t => {
+			test(`${engine}: ${title}`, async t => {
 				t.timeout(60_000);
 				await run(t, engine, ...rest);
 			});
 		} else {
-			test.serial(`${engine}: skipped, ${reason}: ${title}`, t => {
+			test(`${engine}: skipped, ${reason}: ${title}`, t => {
 				t.log(`skipped: ${reason}`);
 				t.pass();
 			});
 		}
 	}
 }
+
+type Register = (title: string, run: (t: ExecutionContext) => Promise<void> | void) => void;
 
 type Run<Arguments extends readonly unknown[]> = (t: ExecutionContext, engine: Carrier, ...rest: Arguments) => Promise<void>;
 

@@ -5,20 +5,26 @@ import process from 'node:process';
 import {parentPort, workerData} from 'node:worker_threads';
 import httpProxy from 'http-proxy';
 import {
-	capabilities, sockmap, type Capabilities, type Options, type Refusal, type SockmapError, type Tunnel, type Tunnels, type TunnelsStats, type TunnelStats,
+	capabilities, sockmap, type Capabilities, type Options, type Refusal, type SockmapError, type Tunnel, type Tunnels, type TunnelsEvents, type TunnelsStats, type TunnelStats,
 } from '../plugin/index.ts';
 import {ignore} from './wire.ts';
 
 // Here is http-proxy with the plugin, as a program of its own: a process that was forked, or a worker thread. It allows every loopback target,
 // tells its parent what happens, and does what it is told. `GET /block?ms=…` blocks its event loop.
 
-export type ProgramOptions = Options & {readonly target?: string};
+export type ProgramOptions = Options & {
+	readonly target?: string;
+
+	/** Events of the tunnels in which a listener throws. The process goes on. */
+	readonly throwIn?: ReadonlyArray<keyof TunnelsEvents>;
+};
 
 export type Message =
 	| {readonly type: 'ready'; readonly port: number; readonly capabilities: Capabilities}
 	| {readonly type: 'refused'; readonly capabilities: Capabilities; readonly error: Pick<SockmapError, 'name' | 'message' | 'code' | 'errno' | 'syscall' | 'step'>}
 	| {readonly type: 'decided'; readonly id: number; readonly engine: Tunnel['engine']; readonly skipped: readonly Refusal[]; readonly clientPort: number}
 	| {readonly type: 'close'; readonly id: number; readonly stats: TunnelStats}
+	| {readonly type: 'uncaught'; readonly text: string}
 	| {readonly type: 'stats'; readonly stats: TunnelsStats; readonly tunnels: ReadonlyArray<readonly [number, TunnelStats]>};
 
 export type Command =
@@ -34,7 +40,7 @@ export type Command =
 
 run((workerData as ProgramOptions | null) ?? JSON.parse(process.argv[2]!) as ProgramOptions); // eslint-disable-line @typescript-eslint/no-restricted-types
 
-function run({target, ...options}: ProgramOptions): void {
+function run({target, throwIn = [], ...options}: ProgramOptions): void {
 	const proxy = httpProxy.createProxyServer({...(target !== undefined && {target})});
 	proxy.on('error', ignore);
 	const tunnels = attach(proxy, options);
@@ -71,6 +77,18 @@ function run({target, ...options}: ProgramOptions): void {
 		open.delete(tunnel);
 		tell({type: 'close', id: tunnel.id, stats});
 	});
+
+	for (const name of throwIn) {
+		tunnels.on(name, () => {
+			throw new Error(`thrown in ${name}`);
+		});
+	}
+
+	if (throwIn.length > 0) {
+		process.on('uncaughtException', ({message}) => {
+			tell({type: 'uncaught', text: message});
+		});
+	}
 
 	listen(command => {
 		switch (command.type) {
