@@ -1,5 +1,5 @@
 import {once} from 'node:events';
-import {createServer, type IncomingMessage, type Server} from 'node:http';
+import {createServer, type IncomingMessage, type Server, type ServerOptions} from 'node:http';
 import type net from 'node:net';
 import type {AddressInfo} from 'node:net';
 import type {Duplex} from 'node:stream';
@@ -38,6 +38,9 @@ export type ProxyOptions = Options & {
 	/** Where the server listens. Default: 127.0.0.1. */
 	readonly host?: string;
 
+	/** Options of the server. */
+	readonly server?: ServerOptions;
+
 	/** Whether requests go to `tunnels.forward()` in the place of `proxy.web()`. */
 	readonly forward?: boolean;
 
@@ -49,12 +52,12 @@ export type ProxyOptions = Options & {
 };
 
 export async function startProxy(t: ExecutionContext, options: ProxyOptions = {}): Promise<RunningProxy> {
-	const {target, httpProxy: proxyOptions, connect, strict = true, host = '127.0.0.1', forward = false, ...pluginOptions} = options;
+	const {target, httpProxy: proxyOptions, connect, strict = true, host = '127.0.0.1', forward = false, server: serverOptions = {}, ...pluginOptions} = options;
 	const proxy = httpProxy.createProxyServer({...(target !== undefined && {target}), ...proxyOptions});
 	const tunnels = sockmap(proxy, pluginOptions);
 	proxy.on('error', ignore); // Without a listener it throws. Nothing is lost with it: the tests look at the ends.
 
-	const server = createServer(async (request, response) => {
+	const server = createServer(serverOptions, async (request, response) => {
 		if (forward) {
 			await tunnels.forward(request, response);
 		} else {
