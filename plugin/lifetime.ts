@@ -27,12 +27,19 @@ Closes a socket in the order that listeners know: `end`, `finish`, `close`.
 */
 export function endGracefully(socket: Socket): void {
 	emitEnd(socket);
-	if (socket.readableEnded) {
+	afterEnd(socket, true, () => {
 		socket.destroySoon();
+	});
+}
+
+/**
+Does something once the `end` that is `due` has fired, or at once.
+*/
+export function afterEnd(socket: Socket, due: boolean, action: () => void): void {
+	if (due && !socket.readableEnded && !socket.destroyed) {
+		socket.once('end', action);
 	} else {
-		socket.once('end', () => {
-			socket.destroySoon();
-		});
+		action();
 	}
 }
 
@@ -67,7 +74,8 @@ The error that Node would have made of an errno of the kernel.
 */
 export function networkError(errno: number): NodeJS.ErrnoException {
 	const code = getSystemErrorName(-errno);
-	return Object.assign(new Error(`read ${code}`), {code, errno: -errno, syscall: 'read'});
+	const syscall = code === 'EPIPE' ? 'write' : 'read';
+	return Object.assign(new Error(`${syscall} ${code}`), {code, errno: -errno, syscall});
 }
 
 const unreachable: ReadonlySet<string> = new Set(['ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH']);

@@ -1,7 +1,7 @@
 import {type Socket} from 'node:net';
 import {type Carrier, type End, type Ends, otherEnd} from './carrier.ts';
 import {Connections, toConnectionStats} from './connection.ts';
-import {emitEnd, endGracefully, failed, networkError} from './lifetime.ts';
+import {afterEnd, emitEnd, endGracefully, failed, networkError} from './lifetime.ts';
 import {
 	type NativeCloseEvent, type NativeEngine, type NativeLimits, type NativeStats, type NativeSummary,
 } from './native.ts';
@@ -184,7 +184,10 @@ export class PromotedCarrier implements Carrier {
 
 		for (const end of ['client', 'upstream'] as const) {
 			if (reason === 'reset') {
-				this.#sockets[end].destroy(by === end && errno > 0 ? networkError(errno) : undefined);
+				// Its FIN may have been heard in this very turn, and its `end` be on the way.
+				afterEnd(this.#sockets[end], this.#finSent[otherEnd(end)], () => {
+					this.#sockets[end].destroy(by === end && errno > 0 ? networkError(errno) : undefined);
+				});
 			} else {
 				endGracefully(this.#sockets[end]);
 			}
