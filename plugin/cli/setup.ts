@@ -30,7 +30,7 @@ What is there already and fits is left alone; what does not fit is replaced.
 Processes that use maps which are replaced or removed keep theirs.
 
 Whoever can open the maps can redirect every connection in them: give each
-user a set of its own. It takes about 300 bytes of kernel memory per tunnel,
+user a set of its own. It takes about 400 bytes of kernel memory per tunnel,
 in all slots together, whether used or not.
 
 Examples:
