@@ -15,6 +15,10 @@ test('a named addon is taken from where the process is', t => {
 	t.is(addonFile('some/addon.node'), path.resolve('some/addon.node'));
 });
 
+test('an empty name is none', t => {
+	t.is(addonFile(''), addonFile(undefined));
+});
+
 test('what was built here needs no binary of the package', t => {
 	const built = path.resolve('addon/build/Release/sockmap.node');
 	t.is(addonFile(undefined, 'plan9-vax'), existsSync(built) ? built : undefined);

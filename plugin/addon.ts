@@ -7,7 +7,7 @@ import {fileURLToPath} from 'node:url';
 The file of the addon for this process: the one that is named, else what was built here, else what the package carries for this platform. `undefined` when there is none.
 */
 export function addonFile(named: string | undefined, carried: string = platform()): string | undefined {
-	if (named !== undefined) {
+	if (named) {
 		return resolve(named);
 	}
 
