@@ -31,8 +31,7 @@ for (let count = 0; count < 20; count++) {
 	const client = net.connect({host: '127.0.0.1', port});
 	client.on('error', ignore);
 	clients.push(client);
-	const answer = statusOf(client);
-	answers.push(answer);
+	answers.push(statusOf(client)); // eslint-disable-line unicorn/prefer-top-level-await -- They are not answered before all have asked.
 	await Promise.race([once(client, 'connect'), once(client, 'close')]).catch(ignore); // eslint-disable-line promise/prefer-await-to-then
 }
 

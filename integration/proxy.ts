@@ -18,6 +18,9 @@ export type RunningProxy = {
 	readonly server: Server;
 	readonly tunnels: Tunnels;
 
+	/** Every tunnel that there was, the oldest first. */
+	readonly opened: readonly Tunnel[];
+
 	/** The tunnel of the client that connected from this local port, once it is known what carries it. */
 	tunnelOf(client: net.Socket | number): Promise<Tunnel>;
 
@@ -74,7 +77,9 @@ export async function startProxy(t: ExecutionContext, options: ProxyOptions = {}
 	const known = new Map<number, Promise<Tunnel>>();
 	const closes = new Map<Tunnel, Promise<TunnelStats>>();
 	const waiting = new Map<number, (tunnel: Promise<Tunnel>) => void>();
+	const opened: Tunnel[] = [];
 	tunnels.on('tunnel', tunnel => {
+		opened.push(tunnel);
 		const decision = decided(tunnels, tunnel);
 		const port = tunnel.client.remotePort!;
 		closes.set(tunnel, closed(tunnels, tunnel));
@@ -102,6 +107,7 @@ export async function startProxy(t: ExecutionContext, options: ProxyOptions = {}
 		proxy,
 		server,
 		tunnels,
+		opened,
 		async tunnelOf(client) {
 			const port = typeof client === 'number' ? client : client.localPort!;
 			const tunnel = await within(`a tunnel of the client at port ${port} is promoted or kept`, known.get(port) ?? new Promise<Tunnel>(resolve => {
