@@ -63,6 +63,7 @@ test.serial('a proxy passes requests and WebSockets to its target, CONNECTs to w
 	t.regex(metrics, /^http_proxy_sockmap_tunnels_opened_total 2$/mu);
 	t.regex(metrics, /^http_proxy_sockmap_rejected_total\{status="403"\} 1$/mu);
 	t.regex(await get(proxy.adminPort!, '/nowhere'), /^404 /u);
+	t.regex(await get(proxy.adminPort!, '//'), /^404 /u);
 
 	proxy.kill('SIGTERM');
 	t.is(await readTextToEnd(webSocket), '');
@@ -102,6 +103,18 @@ test.serial('a target that is down is a 502', async t => {
 	t.regex(await get(proxy.port, '/'), /^502 /u);
 	t.is(await connect(t, proxy.port, upgradeRequest()), '502');
 	t.is(await connect(t, proxy.port, connectRequest(443)), '405');
+});
+
+test.serial('what cannot be understood is exit code 2 and a hint, and help is 0', async t => {
+	const outcomes = await Promise.all([['--version'], ['setup', '--help'], ['nonsense'], ['proxy'], ['proxy', '--connect'], ['proxy', '--connect', '--allow', 'nonsense'], ['setup']].map(async given => command(...given)));
+	t.deepEqual(outcomes.map(({code}) => code), [0, 0, 2, 2, 2, 2, 2]);
+	const [version, help, ...wrong] = outcomes;
+	t.regex(version!.stdout, /^\d+\.\d+\.\d+/u);
+	t.regex(help!.stdout, /Examples:\n {2}\$ sudo npx http-proxy-sockmap setup --user www-data/u);
+	for (const {stdout, stderr} of wrong) {
+		t.is(stdout, '');
+		t.regex(stderr, /^http-proxy-sockmap: .+\nSee `http-proxy-sockmap .*--help`\.\n$/u);
+	}
 });
 
 test.serial('an engine that is named and not available is a failure', async t => {

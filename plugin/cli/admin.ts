@@ -17,7 +17,8 @@ export async function createAdmin(tunnels: Tunnels, isClosing: () => boolean): P
 			return;
 		}
 
-		switch (new URL(url!, 'http://localhost').pathname) {
+		// Not by `new URL()`, which throws at what anybody can send.
+		switch (/^[^?]*/.exec(url!)![0]) {
 			case '/healthz': {
 				// Whoever balances load should look elsewhere from the moment that we close.
 				answer(response, isClosing() ? 503 : 200, isClosing() ? 'closing\n' : 'ok\n');
@@ -31,7 +32,7 @@ export async function createAdmin(tunnels: Tunnels, isClosing: () => boolean): P
 
 			case '/metrics': {
 				if (metrics) {
-					answer(response, 200, await metrics.text(), {'content-type': metrics.contentType});
+					await answerMetrics(response, metrics);
 				} else {
 					answer(response, 501, 'Metrics need prom-client: npm install prom-client\n');
 				}
@@ -46,7 +47,21 @@ export async function createAdmin(tunnels: Tunnels, isClosing: () => boolean): P
 	});
 }
 
-async function metricsOf(tunnels: Tunnels): Promise<{readonly contentType: string; text(): Promise<string>} | undefined> {
+type Metrics = {
+	readonly contentType: string;
+	text(): Promise<string>;
+};
+
+async function answerMetrics(response: ServerResponse, {contentType, text}: Metrics): Promise<void> {
+	try {
+		answer(response, 200, await text(), {'content-type': contentType});
+	} catch (error) {
+		answer(response, 500, `${(error as Error).message}
+`);
+	}
+}
+
+async function metricsOf(tunnels: Tunnels): Promise<Metrics | undefined> {
 	try {
 		const [{Registry, collectDefaultMetrics}, {collectMetrics}] = await Promise.all([import('prom-client'), import('../prom.ts')]);
 		const register = new Registry();

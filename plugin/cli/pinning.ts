@@ -18,7 +18,6 @@ export function pinMaps(directory: string, shares: NativeShares): 'pinned' | 'ke
 
 	mkdirSync(directory, {recursive: true, mode: 0o755});
 	checkOwner(directory);
-	// The umask of root may be a strict one. The user has to come through here.
 	chmodSync(directory, 0o755);
 	const {maps, slots, about} = partsOf(directory);
 	if (fits(directory, shares)) {

@@ -39,8 +39,8 @@ export const proxy: Command = {
 	name: 'proxy',
 	summary: 'Runs a proxy: for a target behind it, for CONNECT, or for both',
 	help: `
-With --target it passes HTTP requests and WebSockets on to one server, which takes
-the package http-proxy. With --connect it is a forward proxy, and --allow says
+With --target it passes HTTP requests and WebSockets on to one server and adds
+X-Forwarded headers, which takes the package http-proxy. With --connect it is a forward proxy, and --allow says
 where to: nobody gets anywhere else. Tunnels are carried by the kernel if it lets
 us; run the command doctor to find out.
 

@@ -126,13 +126,14 @@ async function importHttpProxy() {
 	}
 }
 
+// Credentials in a URL are nobody's business.
 function logResponse(log: AccessLog | undefined, request: IncomingMessage, response: ServerResponse): void {
 	const {method, url, socket} = request;
 	const client = addressOf(socket);
 	const start = performance.now();
 	response.once('close', () => {
 		log?.write({
-			event: 'request', client, method, url, status: response.statusCode, finished: response.writableFinished, duration: Math.round(performance.now() - start),
+			event: 'request', client, method, url: url!.replace(/^(https?:\/\/)[^/?#]*@/i, '$1'), status: response.statusCode, finished: response.writableFinished, duration: Math.round(performance.now() - start),
 		});
 	});
 }

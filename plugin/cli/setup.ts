@@ -72,6 +72,8 @@ Examples:
 			return exitCodes.ok;
 		}
 
+		// That of root may be a strict one, and the user has to get to the maps.
+		process.umask(0o022);
 		const pinned = pinMaps(directory, {slots, tunnels, user: owner!.uid, group: owner!.gid});
 		process.stdout.write(`${pinned === 'kept' ? 'The maps are there already' : 'Pinned maps'} in ${directory}, for up to ${slots} processes of ${user!} with ${tunnels} tunnels each.\n`);
 		if (directory !== defaultPins(owner!.uid)) {
