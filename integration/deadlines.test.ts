@@ -8,7 +8,9 @@ import type {TunnelStats} from '../plugin/index.ts';
 import {startDeafListener} from './deaf.ts';
 import {
 	connectRequest, kinds, startEnds, upgradeRequest, type Ends} from './ends.ts';
-import {onEachEngineAtOnce, onEnginesAtOnce, type Carrier} from './engines.ts';
+import {
+	onEachEngineAtOnce, onEngines, onEnginesAtOnce, type Carrier,
+} from './engines.ts';
 import {nothingIsLeft} from './leaks.ts';
 import {pattern} from './pattern.ts';
 import {startProxyProcess, type ProxyProcess} from './proxy-process.ts';
@@ -27,10 +29,20 @@ nothingIsLeft();
 const limit = 2000;
 
 /**
-What a limit may be late by besides its ten percent. It is what this process adds and not the proxy: one event loop holds all the rows, on a machine
-that may be busy with other tests, so a timer and the FIN that it causes can each wait for a turn. Nothing makes them early.
+What a limit may be late by besides its ten percent, on a machine with nothing else to do: a FIN takes a few turns of the event loop, and each turn
+may have the work of all the other rows to do. What a busy machine adds to that is measured, see `delays`.
 */
-const scheduling = 300;
+const scheduling = 150;
+
+/** How long this process did not get to its timers when it should have, and until when that was. What is to be done then is late, whoever it is for. */
+const delays: Array<{readonly until: number; readonly ms: number}> = [];
+const interval = 10;
+let lookedAt = performance.now();
+setInterval(() => {
+	const now = performance.now();
+	delays.push({until: now, ms: now - lookedAt - interval});
+	lookedAt = now;
+}, interval).unref();
 
 /** Of redirected bytes it is TCP that remembers when they came. It counts in ticks of the kernel, of up to ten milliseconds, and cuts off the rest. */
 const tick = 10;
@@ -196,12 +208,12 @@ onEnginesAtOnce(['stream'], 'handshakeTimeout answers a CONNECT with 504 whose t
 	await is504InTime(t, running, connectRequest(port));
 });
 
-onEnginesAtOnce(['stream'], 'handshakeTimeout leaves a tunnel alone that was answered in time', async t => {
-	const {running, open} = await startEnds(t, 'stream', {handshakeTimeout: limit, maxLifetime: 1.5 * limit});
+onEngines(['stream'], 'handshakeTimeout leaves a tunnel alone that was answered in time', async t => {
+	const {running, open} = await startEnds(t, 'stream', {handshakeTimeout: limit / 4, maxLifetime: limit / 2});
 	await Promise.all(kinds.map(async kind => {
 		const earliest = performance.now();
 		const ends = await open(kind);
-		await closesInTime(t, running, ends, {start: {earliest, latest: performance.now()}, time: 1.5 * limit, reason: 'lifetime'});
+		await closesInTime(t, running, ends, {start: {earliest, latest: performance.now()}, time: limit / 2, reason: 'lifetime'});
 	}));
 });
 
@@ -274,7 +286,13 @@ async function closesInTime(t: ExecutionContext, running: RunningProxy, {client,
 
 function isInTime(t: ExecutionContext, limit: number, {earliest, latest}: Start, end: number): void {
 	t.true(end - earliest >= limit - tick, `${(end - earliest).toFixed(1)} ms, so it was before ${limit} ms were over`);
-	t.true(end - latest <= (1.1 * limit) + scheduling, `${(end - latest).toFixed(1)} ms, so it was long after ${limit} ms were over`);
+	const due = latest + (1.1 * limit);
+	let excused = Math.max(0, end - lookedAt - interval);
+	for (const {until, ms} of delays) {
+		excused += until > due ? Math.max(0, ms) : 0;
+	}
+
+	t.true(end <= due + scheduling + excused, `${(end - latest).toFixed(1)} ms, so it was long after ${limit} ms were over, and this process was late by ${excused.toFixed(1)} ms only`);
 }
 
 async function neverAnswers(t: ExecutionContext, engine: Carrier, first: 'client' | 'upstream'): Promise<void> {
