@@ -1,5 +1,5 @@
 import test from 'ava';
-import {formatTarget, isNamed, parseAuthority, parsePattern} from './authority.ts';
+import {formatTarget, isNamed, parseAuthority, parsePattern, showUrl} from './authority.ts';
 
 const parses = test.macro({
 	exec(t, authority: string, host: string, port: number) {
@@ -108,4 +108,11 @@ for (const pattern of ['*', 'example.com', 'ex*mple.com:443', 'www.*.com:443', '
 test('a target is shown as it was asked for', t => {
 	t.is(formatTarget({host: '::1', port: 443}), '[::1]:443');
 	t.is(formatTarget({host: 'example.com', port: 443}), 'example.com:443');
+});
+
+test('what is told of a target has no credentials', t => {
+	t.is(showUrl('user:secret@example.com:443'), '\'…@example.com:443\'');
+	t.is(showUrl('http://user:se@cret@example.com/'), '\'http://…@example.com/\'');
+	t.is(showUrl('example.com'), '\'example.com\'');
+	t.true(showUrl('a'.repeat(10_000)).length < 310);
 });

@@ -1,4 +1,5 @@
 import {isIPv4, isIPv6} from 'node:net';
+import {inspect} from 'node:util';
 
 /**
 Where a CONNECT request wants to go.
@@ -47,6 +48,13 @@ export function parsePattern(pattern: string): Pattern | undefined {
 
 export function formatTarget({host, port}: Target): string {
 	return isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/**
+A request target as it can be told and logged: not too long, and without the credentials that some have in it.
+*/
+export function showUrl(url = ''): string {
+	return inspect(url.slice(0, 300).replace(/^([a-z]+:\/\/)?.*@/i, '$1…@'));
 }
 
 function parseHostPattern(host: string): string | undefined {

@@ -3,7 +3,7 @@ import {type Socket} from 'node:net';
 import {debuglog, inspect} from 'node:util';
 import {admit, type Admitted} from './admit.ts';
 import {answer, Rejection} from './answer.ts';
-import {parseAuthority, type Target} from './authority.ts';
+import {parseAuthority, showUrl, type Target} from './authority.ts';
 import {checkConnectOptions} from './checks.ts';
 import {type Gate} from './gate.ts';
 import {type Limits} from './limits.ts';
@@ -77,7 +77,7 @@ export async function connect({request, client, head, options, defaults, limits,
 		return open(admitted, checked);
 	} catch (error) {
 		if (error instanceof Rejection) {
-			debug('%s: %d %s', request.url, error.status, error.message);
+			debug('%s: %d %s', showUrl(request.url), error.status, error.message);
 			if (!client.destroyed) {
 				onRejected(error);
 				answer(client, error);
@@ -97,7 +97,7 @@ export async function connect({request, client, head, options, defaults, limits,
 function parse(url = ''): Target {
 	const target = parseAuthority(url);
 	if (!target) {
-		throw new Rejection(400, `Expected the target of CONNECT to look like example.com:443 or [::1]:443, but got ${inspect(url.slice(0, 300))}.`, {error: 'http_request_error'});
+		throw new Rejection(400, `Expected the target of CONNECT to look like example.com:443 or [::1]:443, but got ${showUrl(url)}.`, {error: 'http_request_error'});
 	}
 
 	return target;

@@ -2,10 +2,10 @@ import {randomBytes} from 'node:crypto';
 import {STATUS_CODES, request as sendRequest, type IncomingMessage, type ServerResponse} from 'node:http';
 import {type Socket} from 'node:net';
 import {pipeline} from 'node:stream';
-import {debuglog, inspect} from 'node:util';
+import {debuglog} from 'node:util';
 import {admit} from './admit.ts';
 import {Rejection, proxyName} from './answer.ts';
-import {parseAuthority, type Target} from './authority.ts';
+import {parseAuthority, showUrl, type Target} from './authority.ts';
 import {checkConnectOptions} from './checks.ts';
 import {type Gate} from './gate.ts';
 import {type CheckedConnectOptions, type ConnectOptions} from './options.ts';
@@ -42,7 +42,7 @@ export async function forward({request, response, options, defaults, gate, signa
 			throw error;
 		}
 
-		debug('%s %s: %d %s', request.method, request.url, error.status, error.message);
+		debug('%s %s: %d %s', request.method, showUrl(request.url), error.status, error.message);
 		if (!request.socket.destroyed) {
 			onRejected(error);
 		}
@@ -62,7 +62,7 @@ function parse({url = '', headers}: IncomingMessage): {readonly target: Target; 
 	const authority = groups?.authority ?? '';
 	const target = parseAuthority(/:\d*$/.test(authority.replace(/^\[.*]/, '')) ? authority : `${authority}:80`);
 	if (!groups || !target) {
-		throw new Rejection(400, `Expected a URL that looks like http://example.com/, but got ${inspect(url.slice(0, 300))}.`, {error: 'http_request_error'});
+		throw new Rejection(400, `Expected a URL that looks like http://example.com/, but got ${showUrl(url)}.`, {error: 'http_request_error'});
 	}
 
 	if (headers.via?.includes(pseudonym)) {
