@@ -303,6 +303,8 @@ privileged('doctor finds for nobody what a proxy of his would get', async t => {
 	t.is(bare.code, 1, bare.stderr);
 	const without = JSON.parse(bare.stdout) as Diagnosis;
 	t.is(without.engine, 'splice');
+	const addon = without.findings.find(({name}) => name === 'addon');
+	t.regex(addon!.detail, /^\/.+\.node$/u);
 	const own = without.findings.find(({name}) => name === 'sockmap, maps of our own');
 	t.like(own, {status: 'no', step: 'create the maps', ...notPermitted});
 	t.deepEqual(own!.fixes!.map(fix => fix.for), ['command', 'systemd', 'docker', 'kubernetes']);
@@ -318,7 +320,7 @@ privileged('doctor finds for nobody what a proxy of his would get', async t => {
 
 type Diagnosis = {
 	readonly engine: string;
-	readonly findings: ReadonlyArray<{readonly name: string; readonly status: string; readonly fixes?: ReadonlyArray<{readonly for: string}>}>;
+	readonly findings: ReadonlyArray<{readonly name: string; readonly status: string; readonly detail: string; readonly fixes?: ReadonlyArray<{readonly for: string}>}>;
 };
 
 function start(t: ExecutionContext, as: Unprivileged, {pins, ...options}: {readonly pins?: string; readonly pinPath?: string; readonly engine?: 'sockmap'} = {}): ProxyProcess {

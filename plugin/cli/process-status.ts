@@ -38,10 +38,10 @@ export function sysctl(name: string): string | undefined {
 }
 
 /**
-The file that the addon was loaded from, as the kernel has mapped it.
+The file that the addon was loaded from, as the kernel has mapped it. There is no other one in this process.
 */
 export function mappedAddon(): string | undefined {
-	return read('/proc/self/maps').split('\n').map(line => line.slice(line.indexOf('/'))).find(path => /sockmap[^/]*\.node$/.test(path));
+	return read('/proc/self/maps').split('\n').map(line => line.slice(line.indexOf('/'))).find(path => path.endsWith('.node'));
 }
 
 /**
