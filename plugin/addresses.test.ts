@@ -46,7 +46,14 @@ test('a block has the addresses that share its prefix, also inside IPv6 ones', t
 	t.true(block.has('10.1.255.255'));
 	t.false(block.has('10.2.0.0'));
 	t.true(block.has('::ffff:10.1.2.3'));
-	t.true(block.has('64:ff9b::10.1.2.3'));
+	t.false(block.has('64:ff9b::10.1.2.3'));
+	t.false(block.has('2002:a01:203::1'));
+	t.true(block.touches('64:ff9b::10.1.2.3'));
+	t.true(block.covers('64:ff9b::10.1.2.3'));
+	t.true(block.touches('2001:0:a01:203::5601:5601'));
+	t.false(block.covers('2001:0:a01:203::5601:5601'), 'its client is 169.254.169.254');
+	t.false(parseBlock('2000::/3')!.covers('2002:7f00:1::'));
+	t.true(parseBlock('2000::/3')!.covers('2002:808:808::'));
 	t.false(block.has('2606::1'));
 	t.true(parseBlock('fd00::/8')!.has('fdab::1'));
 	t.false(parseBlock('fd00::/8')!.has('fcab::1'));

@@ -43,7 +43,21 @@ A block of addresses, such as `10.0.0.0/8`.
 */
 export type Block = {
 	readonly isEverything: boolean;
+
+	/**
+	Whether the address itself is in it, as itself or IPv4-mapped.
+	*/
 	has(address: string): boolean;
+
+	/**
+	Whether the address or one inside it is: enough to refuse.
+	*/
+	touches(address: string): boolean;
+
+	/**
+	Whether the address is, and leads nowhere else but to the public internet: enough to allow.
+	*/
+	covers(address: string): boolean;
 };
 
 export function parseBlock(notation: string): Block | undefined {
@@ -56,9 +70,17 @@ export function parseBlock(notation: string): Block | undefined {
 
 	const list = new BlockList();
 	list.addSubnet(base, prefix, family);
+	const has = (address: string) => [address, canonical(address)].some(one => list.check(one, familyOf(one)));
 	return {
 		isEverything: prefix === 0,
-		has: address => withEmbedded(address).some(one => list.check(one, familyOf(one))),
+		has,
+		touches: address => withEmbedded(address).some(one => has(one)),
+		covers(address) {
+			const [, ...embedded] = withEmbedded(address);
+			return has(address)
+				? embedded.every(one => has(one) || specialRange(one) === undefined)
+				: embedded.length > 0 && embedded.every(one => has(one));
+		},
 	};
 }
 

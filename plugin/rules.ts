@@ -173,7 +173,7 @@ function ofBlock(block: Block, isAllowed: boolean, hasPort: (target: Target) => 
 		isAllowed,
 		isExplicit: !block.isEverything,
 		// Before the name was looked up: it may turn out to be allowed, and has not turned out to be denied.
-		matches: (target, address) => hasPort(target) && (address === undefined ? isAllowed : block.has(address)),
+		matches: (target, address) => hasPort(target) && (address === undefined ? isAllowed : (isAllowed ? block.covers(address) : block.touches(address))),
 	};
 }
 
