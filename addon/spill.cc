@@ -9,7 +9,7 @@
 namespace {
 
 constexpr int kRounds = 4;
-constexpr size_t kReliefLimit = 16 * 1024 * 1024;
+constexpr size_t kReliefLimit = 8 * 1024 * 1024;
 
 }  // namespace
 
@@ -72,6 +72,8 @@ void Lane::AdvanceSpill(Workshop& workshop) {
       }
       if (moved != Moved::kAll) return;
       Publish(workshop);
+      // What was given to us meanwhile has its turn before the lane goes back to the kernel, where nobody would look.
+      if (!injection_.empty()) continue;
     }
 
     const bool enough = closing_ && closing_left_ == 0;
@@ -112,7 +114,8 @@ void Lane::AdvanceSpill(Workshop& workshop) {
     return;
   }
 
-  (batch_ > 0 ? wants_.tick : wants_.readable) = true;
+  // The source may have nothing more to say, so what waits here must not wait for it.
+  (batch_ > 0 || !injection_.empty() ? wants_.tick : wants_.readable) = true;
 }
 
 void Lane::AdvanceDrain(Workshop& workshop) {
@@ -166,7 +169,9 @@ bool Lane::BeginInjection(Workshop& workshop) {
 // Then TCP drops what still comes, the acknowledgements in it too, and the other lane stands still as well, for as long
 // as this one does. So take off as much as is too much; it is bounded by the window.
 void Lane::Relieve(Workshop& workshop) {
-  while (outbox_.size() < kReliefLimit && IsOverdrawn(source_)) {
+  if (ReceiveBufferUse(source_) <= 1.0) return;
+  // Some more than that: a passed segment that waits at the head of the backlog needs room to make way for the others.
+  while (outbox_.size() < kReliefLimit && ReceiveBufferUse(source_) > 0.75) {
     const ssize_t length = recv(source_, workshop.scratch.data(), workshop.scratch.size(), MSG_DONTWAIT);
     if (length <= 0) return;
     batch_ += static_cast<uint64_t>(length);

@@ -75,11 +75,11 @@ void BoundBuffers(int fd) {
   setsockopt(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, &kReceiveLimit, sizeof kReceiveLimit);
 }
 
-bool IsOverdrawn(int fd) {
+double ReceiveBufferUse(int fd) {
   uint32_t memory[SK_MEMINFO_VARS] = {};
   socklen_t length = sizeof memory;
-  if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory, &length) < 0) return false;
-  return memory[SK_MEMINFO_RMEM_ALLOC] > memory[SK_MEMINFO_RCVBUF];
+  if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory, &length) < 0 || memory[SK_MEMINFO_RCVBUF] == 0) return 0;
+  return static_cast<double>(memory[SK_MEMINFO_RMEM_ALLOC]) / memory[SK_MEMINFO_RCVBUF];
 }
 
 void SendReset(int fd) {

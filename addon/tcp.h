@@ -33,8 +33,8 @@ constexpr int kUnsentLimit = 512 * 1024;
 // that. Does nothing to what is not TCP.
 void BoundBuffers(int fd);
 
-// Whether it has received more than its buffer may hold.
-bool IsOverdrawn(int fd);
+// How much of its receive buffer is in use. It can be more than all.
+double ReceiveBufferUse(int fd);
 
 // An RST, whoever else holds the socket: SO_LINGER acts only on the last close, and Node has a descriptor too. A Unix
 // socket knows no reset; it is shut down.

@@ -9,6 +9,8 @@
 
 namespace {
 
+constexpr std::chrono::milliseconds kTick{10};
+
 // How soon to ask again whether a backlog has drained: usually it takes microseconds, unless the peer is slow.
 Clock::duration TickDelay(uint32_t ticks) {
   if (ticks < 4) return Clock::duration::zero();
@@ -163,10 +165,10 @@ void Tunnel::Tick(Workshop& workshop, Clock::time_point now) {
   if (closing_ != Ending::kNone) {
     if (linger_until_ || !give_up_at_ || now < *give_up_at_) return;
     EndBy(closing_);
-    // What was cut off must not look complete.
-    for (const End end : {End::kClient, End::kUpstream}) {
-      if (!From(Other(end)).done()) SendReset(fd(end));
-    }
+    // What was cut off must look complete neither to its reader nor to its writer. Closing a socket whose unread bytes
+    // are in a psock does not send a reset by itself, as it does otherwise.
+    SendReset(client_.get());
+    SendReset(upstream_.get());
     return;
   }
 
@@ -203,7 +205,11 @@ void Tunnel::Hear(Clock::time_point now) {
   const TcpSummary client = SummaryOf(client_.get());
   const TcpSummary upstream = SummaryOf(upstream_.get());
   for (const TcpSummary& summary : {client, upstream}) {
-    if (summary.known) last_heard_ = std::max(last_heard_, now - std::chrono::milliseconds(summary.last_received));
+    // TCP counts in ticks of up to ten milliseconds, and cuts off the rest: rather late than early.
+    if (summary.known) {
+      const auto silence = std::chrono::milliseconds(summary.last_received) - kTick;
+      last_heard_ = std::max(last_heard_, now - std::max(silence, std::chrono::milliseconds::zero()));
+    }
   }
 
   const uint64_t acknowledged = client.acknowledged + upstream.acknowledged;
