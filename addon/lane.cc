@@ -92,31 +92,30 @@ void Lane::EndInjection() {
 }
 
 Lane::Moved Lane::Send(const uint8_t* bytes, size_t length, std::atomic<uint64_t>& counter) {
-  for (size_t sent = 0; sent < length;) {
-    const ssize_t now = send(destination_, bytes + sent, length - sent, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (now >= 0) {
-      sent += static_cast<size_t>(now);
-      counter.fetch_add(static_cast<uint64_t>(now), std::memory_order_relaxed);
-      continue;
-    }
-    if (errno == EINTR) continue;
-    if (errno != EAGAIN) {
-      Fail(Failure::kDestination, errno);
-      return Moved::kFailed;
-    }
+  size_t sent = 0;
+  const Moved moved = SendFrom(sent, bytes, length, counter);
+  if (moved == Moved::kBlocked) {
     outbox_.assign(bytes + sent, bytes + length);
     outbox_sent_ = 0;
-    return Moved::kBlocked;
   }
-  return Moved::kAll;
+  return moved;
 }
 
 Lane::Moved Lane::FlushOutbox(std::atomic<uint64_t>& counter) {
-  while (outbox_sent_ < outbox_.size()) {
-    const ssize_t now =
-        send(destination_, outbox_.data() + outbox_sent_, outbox_.size() - outbox_sent_, MSG_DONTWAIT | MSG_NOSIGNAL);
+  const Moved moved = SendFrom(outbox_sent_, outbox_.data(), outbox_.size(), counter);
+  if (moved == Moved::kAll) {
+    // An idle tunnel keeps no buffer.
+    outbox_ = {};
+    outbox_sent_ = 0;
+  }
+  return moved;
+}
+
+Lane::Moved Lane::SendFrom(size_t& sent, const uint8_t* bytes, size_t length, std::atomic<uint64_t>& counter) {
+  while (sent < length) {
+    const ssize_t now = send(destination_, bytes + sent, length - sent, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (now >= 0) {
-      outbox_sent_ += static_cast<size_t>(now);
+      sent += static_cast<size_t>(now);
       counter.fetch_add(static_cast<uint64_t>(now), std::memory_order_relaxed);
       continue;
     }
@@ -125,8 +124,5 @@ Lane::Moved Lane::FlushOutbox(std::atomic<uint64_t>& counter) {
     Fail(Failure::kDestination, errno);
     return Moved::kFailed;
   }
-  // An idle tunnel keeps no buffer.
-  outbox_ = {};
-  outbox_sent_ = 0;
   return Moved::kAll;
 }

@@ -110,6 +110,8 @@ class Lane {
   void Received(size_t length) { closing_left_ -= length < closing_left_ ? length : closing_left_; }
   Moved Send(const uint8_t* bytes, size_t length, std::atomic<uint64_t>& counter);
   Moved FlushOutbox(std::atomic<uint64_t>& counter);
+  // Moves `sent` towards `length`.
+  Moved SendFrom(size_t& sent, const uint8_t* bytes, size_t length, std::atomic<uint64_t>& counter);
   void EndInjection();
 
   const int source_;
