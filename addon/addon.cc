@@ -40,19 +40,8 @@ void Bound(const Napi::CallbackInfo& info) { BoundBuffers(info[0].As<Napi::Numbe
 void Abort(const Napi::CallbackInfo& info) { SendReset(info[0].As<Napi::Number>().Int32Value()); }
 
 void Tune(const Napi::CallbackInfo& info) {
-  const auto given = info[1].As<Napi::Object>();
-  const auto number = [&given](const char* name) {
-    const Napi::Value value = given.Get(name);
-    return value.IsNumber() ? value.As<Napi::Number>().Int64Value() : 0;
-  };
-  TcpOptions options;
-  options.keep_alive_idle = static_cast<int>(number("keepAliveIdle"));
-  options.keep_alive_interval = static_cast<int>(number("keepAliveInterval"));
-  options.keep_alive_count = static_cast<int>(number("keepAliveCount"));
-  options.user_timeout = static_cast<uint32_t>(number("userTimeout"));
-  options.pacing_rate = static_cast<uint64_t>(number("pacingRate"));
   try {
-    Apply(options, info[0].As<Napi::Number>().Int32Value());
+    Apply(ToTcpOptions(info[1]), info[0].As<Napi::Number>().Int32Value());
   } catch (const KernelError& error) {
     throw ToJavaScript(info.Env(), error);
   }

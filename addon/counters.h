@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <mutex>
 
 #include "../bpf/flow.h"
 
@@ -30,6 +31,12 @@ struct LaneCounters {
 struct TunnelCounters {
   LaneCounters client_to_upstream;
   LaneCounters upstream_to_client;
+
+  // The relay's descriptors, for whoever asks about the connections, or sets an option of theirs. They belong to the
+  // tunnel, which closes them with the mutex held; -1 from then on.
+  std::mutex mutex;
+  int client = -1;
+  int upstream = -1;
 };
 
 #endif

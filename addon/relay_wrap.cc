@@ -71,6 +71,10 @@ Napi::Object ToJavaScript(Napi::Env env, const TunnelCounters& counters) {
   return stats;
 }
 
+End ToEnd(const Napi::Value& value) {
+  return value.As<Napi::String>().Utf8Value() == "client" ? End::kClient : End::kUpstream;
+}
+
 const char* NameOf(End end) { return end == End::kClient ? "client" : "upstream"; }
 
 }  // namespace
@@ -79,7 +83,8 @@ Napi::Function RelayWrap::Define(Napi::Env env) {
   return DefineClass(env, "Relay",
                      {InstanceMethod<&RelayWrap::Add>("add"), InstanceMethod<&RelayWrap::End>("end"),
                       InstanceMethod<&RelayWrap::Reset>("reset"), InstanceMethod<&RelayWrap::Write>("write"),
-                      InstanceMethod<&RelayWrap::Stats>("stats"), InstanceMethod<&RelayWrap::KeepAlive>("ref"),
+                      InstanceMethod<&RelayWrap::Stats>("stats"), InstanceMethod<&RelayWrap::Summary>("summary"),
+                      InstanceMethod<&RelayWrap::Tune>("tune"), InstanceMethod<&RelayWrap::KeepAlive>("ref"),
                       InstanceMethod<&RelayWrap::LetGo>("unref"), InstanceMethod<&RelayWrap::Close>("close")});
 }
 
@@ -151,15 +156,39 @@ void RelayWrap::Reset(const Napi::CallbackInfo& info) {
 
 void RelayWrap::Write(const Napi::CallbackInfo& info) {
   if (!relay_) return;
-  const ::End to = info[1].As<Napi::String>().Utf8Value() == "client" ? ::End::kClient : ::End::kUpstream;
   const auto bytes = info[2].As<Napi::Uint8Array>();
-  relay_->Write(info[0].As<Napi::Number>().Uint32Value(), to, {bytes.Data(), bytes.Data() + bytes.ByteLength()});
+  relay_->Write(info[0].As<Napi::Number>().Uint32Value(), ToEnd(info[1]), {bytes.Data(), bytes.Data() + bytes.ByteLength()});
 }
 
 Napi::Value RelayWrap::Stats(const Napi::CallbackInfo& info) {
   const auto found = counters_.find(info[0].As<Napi::Number>().Uint32Value());
   if (found == counters_.end()) return info.Env().Undefined();
   return ToJavaScript(info.Env(), *found->second);
+}
+
+template <typename Work>
+void RelayWrap::WithDescriptor(const Napi::CallbackInfo& info, Work work) {
+  const auto found = counters_.find(info[0].As<Napi::Number>().Uint32Value());
+  if (found == counters_.end()) return;
+  TunnelCounters& counters = *found->second;
+  const std::lock_guard<std::mutex> lock(counters.mutex);
+  const int fd = ToEnd(info[1]) == ::End::kClient ? counters.client : counters.upstream;
+  if (fd >= 0) work(fd);
+}
+
+Napi::Value RelayWrap::Summary(const Napi::CallbackInfo& info) {
+  TcpSummary summary;
+  WithDescriptor(info, [&summary](int fd) { summary = SummaryOf(fd); });
+  return ToJavaScript(info.Env(), summary);
+}
+
+void RelayWrap::Tune(const Napi::CallbackInfo& info) {
+  const TcpOptions options = ToTcpOptions(info[2]);
+  try {
+    WithDescriptor(info, [&options](int fd) { Apply(options, fd); });
+  } catch (const KernelError& error) {
+    throw ToJavaScript(info.Env(), error);
+  }
 }
 
 void RelayWrap::KeepAlive(const Napi::CallbackInfo& info) {
@@ -225,6 +254,28 @@ Napi::Value ToJavaScript(Napi::Env env, const TcpSummary& summary) {
   object.Set("lastReceived", summary.last_received);
   object.Set("lastSent", summary.last_sent);
   return object;
+}
+
+TcpOptions ToTcpOptions(const Napi::Value& value) {
+  const auto given = value.As<Napi::Object>();
+  const auto number = [&given](const char* name) {
+    const Napi::Value value = given.Get(name);
+    return value.IsNumber() ? value.As<Napi::Number>().Int64Value() : 0;
+  };
+  const auto flag = [&given](const char* name) -> std::optional<bool> {
+    const Napi::Value value = given.Get(name);
+    if (!value.IsBoolean()) return std::nullopt;
+    return value.As<Napi::Boolean>().Value();
+  };
+  TcpOptions options;
+  options.keep_alive = flag("keepAlive");
+  options.no_delay = flag("noDelay");
+  options.keep_alive_idle = static_cast<int>(number("keepAliveIdle"));
+  options.keep_alive_interval = static_cast<int>(number("keepAliveInterval"));
+  options.keep_alive_count = static_cast<int>(number("keepAliveCount"));
+  options.user_timeout = static_cast<uint32_t>(number("userTimeout"));
+  options.pacing_rate = static_cast<uint64_t>(number("pacingRate"));
+  return options;
 }
 
 Napi::Object Describe(Napi::Env env, const KernelError& error) {

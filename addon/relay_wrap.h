@@ -22,12 +22,17 @@ class RelayWrap : public Napi::ObjectWrap<RelayWrap> {
   void Reset(const Napi::CallbackInfo& info);
   void Write(const Napi::CallbackInfo& info);
   Napi::Value Stats(const Napi::CallbackInfo& info);
+  Napi::Value Summary(const Napi::CallbackInfo& info);
+  void Tune(const Napi::CallbackInfo& info);
   void KeepAlive(const Napi::CallbackInfo& info);
   void LetGo(const Napi::CallbackInfo& info);
   void Close(const Napi::CallbackInfo& info);
 
   void Stop(Relay::Leftovers leftovers);
   void Deliver(Napi::Env env, Napi::Function on_event);
+  // Does something with the descriptor of an end, if the relay has it still.
+  template <typename Work>
+  void WithDescriptor(const Napi::CallbackInfo& info, Work work);
 
   static void OnNotified(Napi::Env env, Napi::Function on_event, RelayWrap* wrap, void*);
   using ThreadSafe = Napi::TypedThreadSafeFunction<RelayWrap, void, OnNotified>;
@@ -45,6 +50,7 @@ class RelayWrap : public Napi::ObjectWrap<RelayWrap> {
 Napi::Error ToJavaScript(Napi::Env env, const KernelError& error);
 // `undefined` where it is not TCP. Milliseconds.
 Napi::Value ToJavaScript(Napi::Env env, const TcpSummary& summary);
+TcpOptions ToTcpOptions(const Napi::Value& value);
 Napi::Object Describe(Napi::Env env, const KernelError& error);
 
 #endif

@@ -89,11 +89,12 @@ void SendReset(int fd) {
 }
 
 void Apply(const TcpOptions& options, int fd) {
-  if (options.keep_alive_idle > 0) {
-    const int on = 1;
+  if (options.keep_alive || options.keep_alive_idle > 0) {
+    const int on = options.keep_alive.value_or(true);
     Set(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-    Set(fd, TCP_KEEPIDLE, options.keep_alive_idle);
   }
+  if (options.no_delay) Set(fd, TCP_NODELAY, *options.no_delay);
+  if (options.keep_alive_idle > 0) Set(fd, TCP_KEEPIDLE, options.keep_alive_idle);
   if (options.keep_alive_interval > 0) Set(fd, TCP_KEEPINTVL, options.keep_alive_interval);
   if (options.keep_alive_count > 0) Set(fd, TCP_KEEPCNT, options.keep_alive_count);
   if (options.user_timeout > 0) Set(fd, TCP_USER_TIMEOUT, static_cast<int>(options.user_timeout));

@@ -2,6 +2,7 @@
 #define HTTP_PROXY_SOCKMAP_TCP_H
 
 #include <cstdint>
+#include <optional>
 
 // What the kernel tells about a connection, tcp(7). All zero where it is not TCP.
 struct TcpSummary {
@@ -41,6 +42,8 @@ double ReceiveBufferUse(int fd);
 void SendReset(int fd);
 
 struct TcpOptions {
+  std::optional<bool> keep_alive;
+  std::optional<bool> no_delay;
   // Seconds, and a number of probes; 0 leaves it as it is.
   int keep_alive_idle = 0;
   int keep_alive_interval = 0;

@@ -41,7 +41,10 @@ Tunnel::Tunnel(uint32_t id, Fd client, std::vector<uint8_t> client_head, Fd upst
       upstream_(std::move(upstream)),
       client_to_upstream_(client_.get(), upstream_.get(), std::move(client_head), counters_->client_to_upstream),
       upstream_to_client_(upstream_.get(), client_.get(), std::move(upstream_head), counters_->upstream_to_client),
-      limits_(limits) {}
+      limits_(limits) {
+  counters_->client = client_.get();
+  counters_->upstream = upstream_.get();
+}
 
 void Tunnel::Handle(End end, uint32_t events, Workshop& workshop) {
   last_heard_ = Clock::now();
@@ -115,6 +118,8 @@ void Tunnel::Conclude(Workshop& workshop) {
 void Tunnel::Release(Workshop& workshop) {
   client_to_upstream_.Release(workshop);
   upstream_to_client_.Release(workshop);
+  const std::lock_guard<std::mutex> lock(counters_->mutex);
+  counters_->client = counters_->upstream = -1;
   client_.Close();
   upstream_.Close();
 }

@@ -17,6 +17,7 @@ test('by default the engine is chosen, and no target is allowed', t => {
 		keepAlive: {idle: 60_000, interval: 10_000, count: 6},
 		userTimeout: undefined,
 		maxRate: 0,
+		detach: false,
 		maxTunnels: 0,
 		maxTunnelsPerClient: 0,
 		activityInterval: 0,
@@ -82,6 +83,7 @@ test(complains, {userTimeout: 2 ** 31}, 'Expected option `userTimeout` to be an 
 test(complains, {keepAlive: true}, 'Expected option `keepAlive` to be false or an object with `idle`, `interval` and `count`, but got true.');
 test(complains, {keepAlive: {idle: 0}}, 'Expected option `keepAlive.idle` to be an integer from 1 to 32767000, but got 0.');
 test(complains, {keepAlive: {count: 128}}, 'Expected option `keepAlive.count` to be an integer from 1 to 127, but got 128.');
+test(complains, {detach: 1}, 'Expected option `detach` to be a boolean, but got 1.');
 test(complains, {maxRate: 0.5}, 'Expected option `maxRate` to be an integer from 0 to 9007199254740991, but got 0.5.');
 test(complains, {maxTunnels: -1}, 'Expected option `maxTunnels` to be an integer from 0 to 9007199254740991, but got -1.');
 test(complains, {maxTunnelsPerClient: '2'}, 'Expected option `maxTunnelsPerClient` to be an integer from 0 to 9007199254740991, but got \'2\'.');

@@ -47,7 +47,7 @@ export function checkTunnelOptions(options: TunnelOptions, defaults: CheckedTunn
 	checkObject('options', options);
 	const {
 		idleTimeout = defaults.idleTimeout, maxLifetime = defaults.maxLifetime,
-		halfClosedTimeout = defaults.halfClosedTimeout, userTimeout = defaults.userTimeout, maxRate = defaults.maxRate,
+		halfClosedTimeout = defaults.halfClosedTimeout, userTimeout = defaults.userTimeout, maxRate = defaults.maxRate, detach = defaults.detach,
 	} = options;
 	checkInteger('idleTimeout', idleTimeout, 0, maximumTimeout);
 	checkInteger('maxLifetime', maxLifetime, 0, maximumTimeout);
@@ -61,8 +61,12 @@ export function checkTunnelOptions(options: TunnelOptions, defaults: CheckedTunn
 		throw new SockmapError(`The option \`maxRate\` needs the addon. ${missing!.message}.`, {step: missing!.step, code: missing!.code || 'ERR_SOCKMAP_UNAVAILABLE'});
 	}
 
+	if (typeof detach !== 'boolean') {
+		throw new TypeError(`Expected option \`detach\` to be a boolean, but got ${show(detach)}.`);
+	}
+
 	return {
-		idleTimeout, maxLifetime, halfClosedTimeout, userTimeout, maxRate, keepAlive: toKeepAlive(options.keepAlive, defaults.keepAlive),
+		idleTimeout, maxLifetime, halfClosedTimeout, userTimeout, maxRate, detach, keepAlive: toKeepAlive(options.keepAlive, defaults.keepAlive),
 	};
 }
 
@@ -149,4 +153,5 @@ const defaultOptions: CheckedConnectOptions = {
 	keepAlive: defaultKeepAlive,
 	userTimeout: undefined,
 	maxRate: 0,
+	detach: false,
 };

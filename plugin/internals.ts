@@ -28,7 +28,14 @@ export type StreamHandle = {
 	readonly writeQueueSize: number;
 	reading: boolean;
 	readStop(): number;
+	close(callback?: () => void): void;
+
+	// Zero, and the address is in `out`. A Unix socket has neither.
+	getpeername?(out: Address): number;
+	getsockname?(out: Address): number;
 };
+
+export type Address = {readonly address?: string; readonly family?: string; readonly port?: number};
 
 export function internals(socket: Socket): Internals {
 	return socket as unknown as Internals;

@@ -71,6 +71,9 @@ export type NativeSummary = {
 };
 
 export type NativeTuning = {
+	readonly keepAlive?: boolean;
+	readonly noDelay?: boolean;
+
 	/**
 	Seconds, as all that the kernel takes for keep-alive.
 	*/
@@ -148,6 +151,16 @@ export type NativeRelay = {
 	Counters now; `undefined` once the `close` event was delivered.
 	*/
 	stats(id: number): NativeStats | undefined;
+
+	/**
+	What TCP knows about the connection to that end; `undefined` if it is none, and once the relay has let go of it.
+	*/
+	summary(id: number, end: 'client' | 'upstream'): NativeSummary | undefined;
+
+	/**
+	Sets what is given and not zero, if the relay has the connection still. Throws a `NativeRefusal` that is an `Error`.
+	*/
+	tune(id: number, end: 'client' | 'upstream', options: NativeTuning): void;
 
 	/**
 	Whether the relay keeps the event loop alive. It does not count, and starts unref'ed.

@@ -71,20 +71,27 @@ function handOver(attempt: Attempt, engine: NativeEngine, quiet: Exclude<ReturnT
 		return false;
 	}
 
+	let carrier: PromotedCarrier;
 	try {
 		const {clientToUpstream, upstreamToClient} = stream.lanes();
 		const sockets = {client: tunnel.client, upstream: tunnel.upstream};
 		const streamed: Ends<number> = {client: clientToUpstream.bytes, upstream: upstreamToClient.bytes};
-		tunnel.carriedBy(new PromotedCarrier({
+		carrier = new PromotedCarrier({
 			engine, relay, sockets, quiet, streamed, onClosed, lastActivity: stream.lastActivity(), limits: remaining(tunnel),
-		}));
+		});
 	} catch (error) {
 		onRefused(explain(engine, asRefusal(error), relay.pins));
 		return false;
 	}
 
+	tunnel.carriedBy(carrier);
 	stream.release();
 	onPromoted();
+	if (tunnel.options.detach) {
+		carrier.letGo();
+		tunnel.letGo();
+	}
+
 	return true;
 }
 

@@ -1,13 +1,15 @@
 import {type Socket} from 'node:net';
+import {debuglog} from 'node:util';
 import {type Carrier, type End, type Ends, otherEnd} from './carrier.ts';
-import {Connections, toConnectionStats} from './connection.ts';
+import {toConnectionStats} from './connection.ts';
 import {afterEnd, emitEnd, endGracefully, failed, networkError} from './lifetime.ts';
 import {
-	type NativeCloseEvent, type NativeEngine, type NativeLimits, type NativeStats, type NativeSummary,
+	type NativeCloseEvent, type NativeEngine, type NativeLimits, type NativeStats, type NativeSummary, type NativeTuning,
 } from './native.ts';
 import {type Quiet} from './quiesce.ts';
-import {type Relay} from './relay.ts';
+import {type Relay, type RelayListener} from './relay.ts';
 import {makeShell} from './shell.ts';
+import {type Tenant} from './stand-in.ts';
 import {type ConnectionStats, type Ending, type Lanes} from './stats.ts';
 
 export type Promotion = {
@@ -34,24 +36,23 @@ export type Promotion = {
 };
 
 /**
-A tunnel in the relay's hands. What is left in Node are two shells: they end and close when the tunnel does, and the tunnel ends when they are ended or destroyed.
+A tunnel in the relay's hands. What is left in Node are two shells: they end and close when the tunnel does, and the tunnel ends when they are ended or destroyed. Or nothing is left, once it has let go of them.
 
-The relay works on its own duplicates of the descriptors. The sockets close theirs.
+The relay works on its own duplicates of the descriptors.
 */
-export class PromotedCarrier implements Carrier {
+export class PromotedCarrier implements Carrier, RelayListener, Tenant {
 	readonly engine: NativeEngine;
 	readonly #relay: Relay;
 	readonly #id: number;
-	readonly #sockets: Ends<Socket>;
-	readonly #connections: Connections;
 	readonly #streamed: Ends<number>;
-	readonly #heard = {client: 0, upstream: 0};
 	readonly #onClosed: (ending: Ending) => void;
 	readonly #closed = {client: false, upstream: false};
 	readonly #finSent = {client: false, upstream: false};
-	readonly #onWritten: {client?: (() => void) | undefined; upstream?: (() => void) | undefined} = {};
-	readonly #onReleased: Array<() => void> = [];
-	#stats: NativeStats = nothingYet;
+	#sockets: Partial<Ends<Socket>>;
+	#heard: {client: number; upstream: number} | undefined;
+	#onWritten: {client?: (() => void) | undefined; upstream?: (() => void) | undefined} | undefined;
+	#onReleased: Array<() => void> | undefined;
+	#stats: NativeStats | undefined;
 	#summaries: Partial<Ends<NativeSummary>> | undefined;
 	#heardAt: number;
 	#ending: Ending | undefined;
@@ -64,24 +65,13 @@ export class PromotedCarrier implements Carrier {
 		this.engine = engine;
 		this.#relay = relay;
 		this.#sockets = sockets;
-		this.#connections = new Connections(sockets);
 		this.#heardAt = lastActivity.getTime();
 		// What Node has read and not written goes to the relay, which counts it.
 		this.#streamed = {client: streamed.client - quiet.client.head.length, upstream: streamed.upstream - quiet.upstream.head.length};
 		this.#onClosed = onClosed;
-		this.#id = relay.add(engine, quiet, limits, {
-			onHalfClose: end => {
-				this.#halfClosed(end);
-			},
-			onWritten: end => {
-				this.#written(end);
-			},
-			onClose: event => {
-				this.#released(event);
-			},
-		});
-		this.#makeShell('client', quiet.client.head.length);
-		this.#makeShell('upstream', quiet.upstream.head.length);
+		this.#id = relay.add(engine, quiet, limits, this);
+		makeShell(sockets.client, quiet.client.head.length, 'client', this);
+		makeShell(sockets.upstream, quiet.upstream.head.length, 'upstream', this);
 	}
 
 	lanes(): Lanes {
@@ -109,13 +99,128 @@ export class PromotedCarrier implements Carrier {
 		this.#reset({reason: 'reset', by: 'proxy'});
 	}
 
+	/**
+	The sockets close, and the tunnel goes on without them.
+	*/
+	letGo(): void {
+		const {client, upstream} = this.#sockets;
+		this.#sockets = {};
+		this.#closed.client = true;
+		this.#closed.upstream = true;
+		client?.destroy();
+		upstream?.destroy();
+	}
+
+	// The end's FIN has come, and has gone out to the other.
+	onHalfClose(end: End): void {
+		this.#finSent[otherEnd(end)] = true;
+		const {[end]: socket, [otherEnd(end)]: other} = this.#sockets;
+		if (socket && other) {
+			emitEnd(socket);
+			other.end();
+		}
+	}
+
+	onWritten(end: End): void {
+		const callback = this.#onWritten?.[end];
+		if (callback) {
+			this.#onWritten![end] = undefined;
+			callback();
+		}
+	}
+
+	onReleased({reason, by, code, errno, stats, client, upstream}: NativeCloseEvent): void {
+		this.#stats = stats;
+		this.#summaries = {...(client && {client}), ...(upstream && {upstream})};
+		this.#hear(this.#summaries);
+		this.#state = 'released';
+		// What this process has asked for counts, whatever the network made of it.
+		this.#ending ??= reason === 'reset' && by !== 'proxy' ? failed(by, code === '' ? undefined : code) : {reason, by};
+		this.onWritten('client');
+		this.onWritten('upstream');
+		for (const callback of this.#onReleased ?? []) {
+			callback();
+		}
+
+		for (const end of ['client', 'upstream'] as const) {
+			const socket = this.#sockets[end];
+			if (socket && reason === 'reset') {
+				// Its FIN may have been heard in this very turn, and its `end` be on the way.
+				afterEnd(socket, this.#finSent[otherEnd(end)], () => {
+					socket.destroy(by === end && errno > 0 ? networkError(errno) : undefined);
+				});
+			} else if (socket) {
+				endGracefully(socket);
+			}
+		}
+
+		this.#finishIfClosed();
+	}
+
+	counted(end: End): {readonly read: number; readonly written: number} {
+		const [from, to] = end === 'client' ? ['clientToUpstream', 'upstreamToClient'] as const : ['upstreamToClient', 'clientToUpstream'] as const;
+		const stats = this.#latest();
+		return {read: stats[from].bytes, written: stats[to].bytes + stats[to].injected};
+	}
+
+	onWrite(end: End, bytes: Uint8Array, callback: () => void): void {
+		if (this.#state === 'released') {
+			callback();
+		} else {
+			this.#onWritten ??= {};
+			this.#onWritten[end] = callback;
+			this.#relay.write(this.#id, end, bytes);
+		}
+	}
+
+	onEnd(end: End, callback: () => void): void {
+		if (this.#state === 'released' || this.#finSent[end]) {
+			callback();
+		} else {
+			this.#onReleased ??= [];
+			this.#onReleased.push(callback);
+			this.close();
+		}
+	}
+
+	onReset(_end: End, code?: string): void {
+		this.#reset({reason: 'destroyed', by: 'proxy', ...(code !== undefined && {code})});
+	}
+
+	onClose(end: End, isClean: boolean): void {
+		if (this.#sockets[end] === undefined) {
+			return;
+		}
+
+		this.#closed[end] = true;
+		if (!isClean) {
+			this.#end({reason: 'destroyed', by: 'proxy'});
+		}
+
+		this.#finishIfClosed();
+	}
+
+	onTune(end: End, options: NativeTuning): void {
+		try {
+			this.#relay.tune(this.#id, end, options);
+		} catch (error) {
+			debug('%o', error); // A connection that is gone takes no options.
+		}
+	}
+
 	#latest(): NativeStats {
-		this.#stats = this.#relay.stats(this.#id) ?? this.#stats;
+		this.#stats = this.#relay.stats(this.#id) ?? this.#stats ?? nothingYet;
 		return this.#stats;
 	}
 
 	#look(): Partial<Ends<NativeSummary>> {
-		return this.#summaries ?? this.#connections.look();
+		if (this.#summaries) {
+			return this.#summaries;
+		}
+
+		const client = this.#relay.summary(this.#id, 'client');
+		const upstream = this.#relay.summary(this.#id, 'upstream');
+		return {...(client && {client}), ...(upstream && {upstream})};
 	}
 
 	// Bytes in the kernel tell nobody of themselves, but TCP remembers when it had some last.
@@ -125,17 +230,19 @@ export class PromotedCarrier implements Carrier {
 		}
 
 		const now = Date.now();
+		const heard = this.#heard ?? {client: 0, upstream: 0};
+		this.#heard = heard;
 		for (const [end, lane] of [['client', 'clientToUpstream'], ['upstream', 'upstreamToClient']] as const) {
 			const {bytes} = this.#latest()[lane];
 			const summary = summaries[end];
 			if (summary !== undefined) {
 				this.#heardAt = Math.max(this.#heardAt, now - summary.lastReceived);
-			} else if (bytes !== this.#heard[end]) {
+			} else if (bytes !== heard[end]) {
 				// A Unix socket does not remember, but the connection that its bytes went on to does.
 				this.#heardAt = Math.max(this.#heardAt, now - (summaries[otherEnd(end)]?.lastSent ?? 0));
 			}
 
-			this.#heard[end] = bytes;
+			heard[end] = bytes;
 		}
 	}
 
@@ -156,83 +263,6 @@ export class PromotedCarrier implements Carrier {
 		}
 	}
 
-	// The FIN of one end has come, and has gone out to the other.
-	#halfClosed(end: End): void {
-		this.#finSent[otherEnd(end)] = true;
-		emitEnd(this.#sockets[end]);
-		this.#sockets[otherEnd(end)].end();
-	}
-
-	#written(end: End): void {
-		const callback = this.#onWritten[end];
-		this.#onWritten[end] = undefined;
-		callback?.();
-	}
-
-	#released({reason, by, code, errno, stats, client, upstream}: NativeCloseEvent): void {
-		this.#stats = stats;
-		this.#summaries = {...(client && {client}), ...(upstream && {upstream})};
-		this.#hear(this.#summaries);
-		this.#state = 'released';
-		// What this process has asked for counts, whatever the network made of it.
-		this.#ending ??= reason === 'reset' && by !== 'proxy' ? failed(by, code === '' ? undefined : code) : {reason, by};
-		this.#written('client');
-		this.#written('upstream');
-		for (const callback of this.#onReleased) {
-			callback();
-		}
-
-		for (const end of ['client', 'upstream'] as const) {
-			if (reason === 'reset') {
-				// Its FIN may have been heard in this very turn, and its `end` be on the way.
-				afterEnd(this.#sockets[end], this.#finSent[otherEnd(end)], () => {
-					this.#sockets[end].destroy(by === end && errno > 0 ? networkError(errno) : undefined);
-				});
-			} else {
-				endGracefully(this.#sockets[end]);
-			}
-		}
-
-		this.#finishIfClosed();
-	}
-
-	#makeShell(end: End, unread: number): void {
-		const [from, to] = end === 'client' ? ['clientToUpstream', 'upstreamToClient'] as const : ['upstreamToClient', 'clientToUpstream'] as const;
-		makeShell(this.#sockets[end], unread, {
-			bytes: () => {
-				const stats = this.#latest();
-				return {read: stats[from].bytes, written: stats[to].bytes + stats[to].injected};
-			},
-			onWrite: (bytes, callback) => {
-				if (this.#state === 'released') {
-					callback();
-				} else {
-					this.#onWritten[end] = callback;
-					this.#relay.write(this.#id, end, bytes);
-				}
-			},
-			onEnd: callback => {
-				if (this.#state === 'released' || this.#finSent[end]) {
-					callback();
-				} else {
-					this.#onReleased.push(callback);
-					this.close();
-				}
-			},
-			onReset: code => {
-				this.#reset({reason: 'destroyed', by: 'proxy', ...(code !== undefined && {code})});
-			},
-			onClose: isClean => {
-				this.#closed[end] = true;
-				if (!isClean) {
-					this.#end({reason: 'destroyed', by: 'proxy'});
-				}
-
-				this.#finishIfClosed();
-			},
-		});
-	}
-
 	#finishIfClosed(): void {
 		if (this.#closed.client && this.#closed.upstream && this.#state === 'released') {
 			this.#onClosed(this.#ending!);
@@ -244,3 +274,5 @@ const emptyLane = {
 	state: 'pipe', bytes: 0, redirected: 0, spilled: 0, piped: 0, injected: 0, promotions: 0, spills: 0,
 } as const;
 const nothingYet: NativeStats = {clientToUpstream: emptyLane, upstreamToClient: emptyLane};
+
+const debug = debuglog('sockmap');

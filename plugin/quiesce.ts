@@ -102,7 +102,7 @@ function othersListen(end: string): string {
 function stopReading(socket: Socket, forget: (fd: number) => void): Uint8Array {
 	const handle = plainHandle(socket)!;
 	// First of all, because read() and pending ticks of the stream start the handle again through it.
-	internals(socket)._read = () => {}; // eslint-disable-line @typescript-eslint/no-empty-function
+	internals(socket)._read = ignore;
 	handle.readStop();
 	handle.reading = false;
 	forget(handle.fd);
@@ -114,6 +114,8 @@ function stopReading(socket: Socket, forget: (fd: number) => void): Uint8Array {
 
 	return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
 }
+
+function ignore(): void {} // eslint-disable-line @typescript-eslint/no-empty-function
 
 function startReading(socket: Socket, head: Uint8Array, peer: Socket): void {
 	delete internals(socket)._read;

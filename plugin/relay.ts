@@ -1,5 +1,5 @@
 import {debuglog} from 'node:util';
-import {native, type NativeCloseEvent, type NativeEnd, type NativeEngine, type NativeLimits, type NativeRelay, type NativeStats} from './native.ts';
+import {native, type NativeCloseEvent, type NativeEnd, type NativeEngine, type NativeLimits, type NativeRelay, type NativeStats, type NativeSummary, type NativeTuning} from './native.ts';
 import {type End} from './carrier.ts';
 
 /**
@@ -8,7 +8,7 @@ What happens to a tunnel while the relay has it.
 export type RelayListener = {
 	onHalfClose(end: End): void;
 	onWritten(end: End): void;
-	onClose(event: NativeCloseEvent): void;
+	onReleased(event: NativeCloseEvent): void;
 };
 
 /**
@@ -52,7 +52,7 @@ export class Relay {
 			}
 
 			this.#remove(event.id);
-			listener?.onClose(event);
+			listener?.onReleased(event);
 		});
 		const id = this.#relay.add(engine, ends.client, ends.upstream, limits);
 		this.#listeners.set(id, listener);
@@ -78,6 +78,16 @@ export class Relay {
 
 	stats(id: number): NativeStats | undefined {
 		return this.#listeners.has(id) ? this.#relay!.stats(id) : undefined;
+	}
+
+	summary(id: number, end: End): NativeSummary | undefined {
+		return this.#listeners.has(id) ? this.#relay!.summary(id, end) : undefined;
+	}
+
+	tune(id: number, end: End, options: NativeTuning): void {
+		if (this.#listeners.has(id)) {
+			this.#relay!.tune(id, end, options);
+		}
 	}
 
 	ref(): void {

@@ -1,63 +1,19 @@
 import {Buffer} from 'node:buffer';
 import {type Socket} from 'node:net';
-import {internals} from './internals.ts';
-
-export type Tenant = {
-	/**
-	Bytes that this socket would have read and written since it was emptied.
-	*/
-	bytes(): {readonly read: number; readonly written: number};
-
-	/**
-	Somebody wrote to the socket. Call back when that is done.
-	*/
-	onWrite(bytes: Uint8Array, callback: () => void): void;
-
-	/**
-	Somebody ended the socket. Call back when that is done.
-	*/
-	onEnd(callback: () => void): void;
-
-	/**
-	Somebody reset it, or destroyed it with an error.
-	*/
-	onReset(code?: string): void;
-
-	/**
-	It is closed. `isClean` if both its directions had ended before.
-	*/
-	onClose(isClean: boolean): void;
-};
+import {type End} from './carrier.ts';
+import {internals, type Internals} from './internals.ts';
+import {StandIn, type Tenant} from './stand-in.ts';
 
 /**
-Keeps a socket alive for those who hold it while its bytes go elsewhere: it counts, times out, ends and closes as before, and tells who wants to end it.
+Keeps a socket alive for those who hold it while its connection is elsewhere: it counts, times out, ends and closes as before, and tells who wants to end it.
 
 `unread` bytes are those that Node has read and given back.
 */
-export function makeShell(socket: Socket, unread: number, tenant: Tenant): void {
-	const before = {read: socket.bytesRead - unread, written: socket.bytesWritten};
-	Object.defineProperties(socket, {
-		bytesRead: {configurable: true, get: () => before.read + tenant.bytes().read},
-		bytesWritten: {configurable: true, get: () => before.written + tenant.bytes().written},
-	});
-
-	Object.assign(internals(socket), {
-		_onTimeout: onTimeout(socket),
-		_write(chunk: string | Uint8Array, encoding: BufferEncoding, callback: () => void) {
-			tenant.onWrite(toBytes({chunk, encoding}), callback);
-		},
-		_writev(chunks: readonly Chunk[], callback: () => void) {
-			tenant.onWrite(Buffer.concat(chunks.map(chunk => toBytes(chunk))), callback);
-		},
-		_final(callback: () => void) {
-			tenant.onEnd(callback);
-		},
-		// Closing one of two descriptors would not send the RST that `resetAndDestroy()` promises.
-		_reset() {
-			tenant.onReset();
-			return socket.destroy();
-		},
-	});
+export function makeShell(socket: Socket, unread: number, end: End, tenant: Tenant): void {
+	const standIn = new StandIn(socket, unread, end, tenant);
+	// Its methods are in a prototype that all shells share: a dozen closures for each would weigh more than the socket.
+	Object.setPrototypeOf(socket, shellOf(Object.getPrototypeOf(socket) as Socket));
+	(socket as Shell)[standInOf] = standIn;
 
 	if (socket.timeout) {
 		socket.setTimeout(socket.timeout); // The running timer is bound to Node's own `_onTimeout`.
@@ -66,30 +22,88 @@ export function makeShell(socket: Socket, unread: number, tenant: Tenant): void 
 	// Node must not answer the FIN of one direction with one of its own.
 	socket.allowHalfOpen = true;
 	// Before http-proxy's own listener, which ends the other socket.
-	socket.prependListener('error', ({code}: NodeJS.ErrnoException) => {
-		tenant.onReset(code);
-	});
-	socket.on('close', () => {
-		tenant.onClose(socket.readableEnded && socket.writableFinished);
-	});
+	socket.prependListener('error', onError);
+	socket.on('close', onClose);
 }
 
-// Traffic does not restart the timer any more, so the timer looks for traffic. It can be late by as much as it was set to.
-function onTimeout(socket: Socket): () => void {
-	const total = () => socket.bytesRead + socket.bytesWritten;
-	let seen = total();
-	let isReported = false;
-	return () => {
-		const isIdle = total() === seen;
-		seen = total();
-		internals(socket)._unrefTimer();
-		if (isIdle && !isReported) {
-			socket.emit('timeout');
+const standInOf = Symbol('stand-in');
+
+type Shell = Socket & {
+	[standInOf]: StandIn;
+	[seen]?: number;
+	[isReported]?: boolean;
+};
+
+function onError(this: Socket, {code}: NodeJS.ErrnoException): void {
+	const {tenant, end} = (this as Shell)[standInOf];
+	tenant.onReset(end, code);
+}
+
+function onClose(this: Socket): void {
+	const {tenant, end} = (this as Shell)[standInOf];
+	tenant.onClose(end, this.readableEnded && this.writableFinished);
+}
+
+// One for each class of sockets that there is, which is one.
+const shells = new WeakMap<Socket, Socket>();
+
+function shellOf(prototype: Socket): Socket {
+	let shell = shells.get(prototype);
+	if (shell === undefined) {
+		shell = Object.create(prototype, Object.getOwnPropertyDescriptors(methods)) as Socket;
+		shells.set(prototype, shell);
+	}
+
+	return shell;
+}
+
+const methods: ThisType<Shell> & Pick<Internals, '_write' | '_writev' | '_final' | '_onTimeout'> & Pick<Socket, 'bytesRead' | 'bytesWritten' | 'resetAndDestroy'> = {
+	get bytesRead() {
+		return this[standInOf].bytesRead;
+	},
+
+	get bytesWritten() {
+		return this[standInOf].bytesWritten;
+	},
+
+	_write(chunk: string | Uint8Array, encoding: BufferEncoding, callback: () => void) {
+		const {tenant, end} = this[standInOf];
+		tenant.onWrite(end, toBytes({chunk, encoding}), callback);
+	},
+
+	_writev(chunks: readonly Chunk[], callback: () => void) {
+		const {tenant, end} = this[standInOf];
+		tenant.onWrite(end, Buffer.concat(chunks.map(chunk => toBytes(chunk))), callback);
+	},
+
+	_final(callback: () => void) {
+		const {tenant, end} = this[standInOf];
+		tenant.onEnd(end, callback);
+	},
+
+	// Closing a descriptor would not send the RST that this promises.
+	resetAndDestroy() {
+		const {tenant, end} = this[standInOf];
+		tenant.onReset(end);
+		return this.destroy();
+	},
+
+	// Traffic does not restart the timer any more, so the timer looks for traffic. It can be late by as much as it was set to.
+	_onTimeout() {
+		const total = this.bytesRead + this.bytesWritten;
+		const isIdle = total === (this[seen] ?? this[standInOf].bytesBefore);
+		this[seen] = total;
+		internals(this)._unrefTimer();
+		if (isIdle && !this[isReported]) {
+			this.emit('timeout');
 		}
 
-		isReported = isIdle;
-	};
-}
+		this[isReported] = isIdle;
+	},
+};
+
+const seen = Symbol('bytes at the last look');
+const isReported = Symbol('silence is reported');
 
 type Chunk = {readonly chunk: string | Uint8Array; readonly encoding: BufferEncoding};
 

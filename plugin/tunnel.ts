@@ -1,7 +1,9 @@
+import {IncomingMessage} from 'node:http';
 import {type Socket} from 'node:net';
 import {type Target} from './authority.ts';
-import {type Carrier} from './carrier.ts';
+import {type Carrier, type End, type Ends} from './carrier.ts';
 import {type Refusal} from './engine.ts';
+import {SockmapError} from './errors.ts';
 import {type CheckedTunnelOptions, type Engine} from './options.ts';
 import {type Ending, type Lanes, type TunnelStats} from './stats.ts';
 
@@ -19,19 +21,6 @@ export class Tunnel {
 	readonly kind: TunnelKind;
 
 	/**
-	The sockets stay alive as long as the tunnel. After the promotion they carry no bytes, but they still tell addresses and counters, emit `end`, `close` and `timeout`, and end the tunnel when they are ended or destroyed.
-	*/
-	readonly client: Socket;
-	readonly upstream: Socket;
-
-	readonly openedAt: Date = new Date();
-
-	/**
-	What was given to `tunnels.connect()` or `tunnels.splice()`; otherwise the request.
-	*/
-	readonly context: unknown;
-
-	/**
 	Where a CONNECT request wanted to go.
 	*/
 	readonly target: Target | undefined;
@@ -44,35 +33,57 @@ export class Tunnel {
 	/** @internal */
 	readonly options: CheckedTunnelOptions;
 
-	/**
-	Resolved once both sockets are closed.
-
-	@internal
-	*/
-	readonly closed: Promise<void>;
-
 	#carrier: Carrier | undefined;
 	#skipped: readonly Refusal[] = [];
 	#final: TunnelStats | undefined;
-	#since = this.openedAt;
+	#sockets: Ends<Socket> | undefined;
+	#context: unknown;
+	#closed: Promise<void> | undefined;
+	#resolveClosed: (() => void) | undefined;
+	readonly #openedAt = Date.now();
 	readonly #start = performance.now();
-	readonly #resolveClosed: () => void;
+	#since = this.#openedAt;
 
 	/** @internal */
 	constructor(origin: TunnelOrigin) {
 		this.id = origin.id;
 		this.kind = origin.kind;
-		this.client = origin.client;
-		this.upstream = origin.upstream;
-		this.context = origin.context;
+		this.#sockets = {client: origin.client, upstream: origin.upstream};
+		this.#context = origin.context;
 		this.target = origin.target;
 		this.user = origin.user;
 		this.options = origin.options;
-		let resolveClosed: () => void;
-		this.closed = new Promise(resolve => {
-			resolveClosed = resolve;
-		});
-		this.#resolveClosed = resolveClosed!;
+	}
+
+	/**
+	The sockets stay alive as long as the tunnel. After the promotion they carry no bytes, but they still tell addresses and counters, emit `end`, `close` and `timeout`, and end the tunnel when they are ended or destroyed.
+
+	With the option `detach` they are gone after the promotion, and asking for one throws a `SockmapError` with code `ERR_SOCKMAP_DETACHED`.
+	*/
+	get client(): Socket {
+		return this.#socket('client');
+	}
+
+	get upstream(): Socket {
+		return this.#socket('upstream');
+	}
+
+	/**
+	Whether the tunnel goes on without its sockets. See the option `detach`.
+	*/
+	get isDetached(): boolean {
+		return this.#sockets === undefined;
+	}
+
+	get openedAt(): Date {
+		return new Date(this.#openedAt);
+	}
+
+	/**
+	What was given to `tunnels.connect()` or `tunnels.splice()`; otherwise the request. With the option `detach`, a request is gone after the promotion, as the sockets are.
+	*/
+	get context(): unknown {
+		return this.#context;
 	}
 
 	/**
@@ -92,7 +103,7 @@ export class Tunnel {
 	stats(): TunnelStats {
 		return this.#final ?? {
 			engine: this.engine,
-			since: this.#since,
+			since: new Date(this.#since),
 			duration: this.age,
 			lastActivity: this.#carrier!.lastActivity(),
 			...this.#carrier!.connections(),
@@ -104,11 +115,12 @@ export class Tunnel {
 	Closes it gracefully: what has been received so far is delivered both ways, then both ways end. Resolves once both sockets are closed.
 	*/
 	async close(): Promise<void> {
+		const {closed} = this;
 		if (this.#final === undefined) {
 			this.#carrier!.close();
 		}
 
-		return this.closed;
+		return closed;
 	}
 
 	/**
@@ -118,6 +130,18 @@ export class Tunnel {
 		if (this.#final === undefined) {
 			this.#carrier!.reset();
 		}
+	}
+
+	/**
+	Resolved once both sockets are closed.
+
+	@internal
+	*/
+	get closed(): Promise<void> {
+		this.#closed ??= this.#final ? Promise.resolve() : new Promise(resolve => {
+			this.#resolveClosed = resolve;
+		});
+		return this.#closed;
 	}
 
 	/**
@@ -151,7 +175,19 @@ export class Tunnel {
 	/** @internal */
 	carriedBy(carrier: Carrier): void {
 		this.#carrier = carrier;
-		this.#since = new Date();
+		this.#since = Date.now();
+	}
+
+	/**
+	Forgets the sockets, and the request that refers to one of them.
+
+	@internal
+	*/
+	letGo(): void {
+		this.#sockets = undefined;
+		if (this.#context instanceof IncomingMessage) {
+			this.#context = undefined;
+		}
 	}
 
 	/** @internal */
@@ -162,8 +198,16 @@ export class Tunnel {
 	/** @internal */
 	end(ending: Ending): TunnelStats {
 		this.#final = {...this.stats(), ...ending};
-		this.#resolveClosed();
+		this.#resolveClosed?.();
 		return this.#final;
+	}
+
+	#socket(end: End): Socket {
+		if (this.#sockets === undefined) {
+			throw new SockmapError(`Tunnel ${this.id} has let go of its sockets, because of the option \`detach\`. Ask for them before or in the event \`promoted\`.`, {code: 'ERR_SOCKMAP_DETACHED'});
+		}
+
+		return this.#sockets[end];
 	}
 }
 

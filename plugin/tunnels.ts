@@ -249,13 +249,17 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 		}
 
 		this.#tell('tunnel', tunnel);
-		// Not yet: whoever has made the tunnel may be about to listen to its sockets.
-		queueMicrotask(() => {
-			this.#promote({
-				tunnel, stream, engines: excess ? [] : this.#choice.engines, onClosed,
-			});
+		this.#promoteSoon({
+			tunnel, stream, engines: excess ? [] : this.#choice.engines, onClosed,
 		});
 		return tunnel;
+	}
+
+	// Not yet: whoever has made the tunnel may be about to listen to its sockets. Not in the method above: its closures live as long as the tunnel, and would keep the stream, which need not.
+	#promoteSoon(attempt: Pick<Attempt, 'tunnel' | 'stream' | 'engines' | 'onClosed'>): void {
+		queueMicrotask(() => {
+			this.#promote(attempt);
+		});
 	}
 
 	#promote(attempt: Pick<Attempt, 'tunnel' | 'stream' | 'engines' | 'onClosed'>): void {
@@ -305,8 +309,8 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 	}
 }
 
-function refSockets({client, upstream}: Tunnel, wantsRef: boolean): void {
-	for (const socket of [client, upstream]) {
+function refSockets(tunnel: Tunnel, wantsRef: boolean): void {
+	for (const socket of tunnel.isDetached ? [] : [tunnel.client, tunnel.upstream]) {
 		if (wantsRef) {
 			socket.ref();
 		} else {

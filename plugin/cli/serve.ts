@@ -79,14 +79,14 @@ export function serve({tunnels, reverseProxy, connect, log}: Serving): Service {
 		// A closed socket has forgotten where it was connected to.
 		const client = addressOf(tunnel.client);
 		const upstream = addressOf(tunnel.upstream);
+		const {id, kind, target, user, context} = tunnel;
+		const url = target ? `${target.host}:${target.port}` : (context as IncomingMessage).url;
 		const onClose = (other: typeof tunnel, stats: ReturnType<typeof tunnel.stats>) => {
 			if (other === tunnel) {
 				tunnels.off('close', onClose);
-				const {id, kind, target, user, context} = tunnel;
 				const {engine, duration, reason, by, code, clientToUpstream, upstreamToClient} = stats;
 				log!.write({
-					event: 'tunnel', id, kind, client, upstream, user, url: target ? `${target.host}:${target.port}` : (context as IncomingMessage).url,
-					engine, duration: Math.round(duration), reason, by, code, clientToUpstream: clientToUpstream.bytes, upstreamToClient: upstreamToClient.bytes,
+					event: 'tunnel', id, kind, client, upstream, user, url, engine, duration: Math.round(duration), reason, by, code, clientToUpstream: clientToUpstream.bytes, upstreamToClient: upstreamToClient.bytes,
 				});
 			}
 		};
