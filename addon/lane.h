@@ -44,8 +44,15 @@ class Lane {
   Lane(const Lane&) = delete;
   Lane& operator=(const Lane&) = delete;
 
+  // When to move into the kernel, where it may: at the first quiet moment, or once its traffic has shown that it is
+  // made of messages.
+  enum class Eagerness { kAtOnce, kIfItPays };
+
   // In the sockmap's books under that number; it may be promoted.
-  void Admitted(uint32_t id) { id_ = id; }
+  void Admitted(uint32_t id, Eagerness eagerness) {
+    id_ = id;
+    eagerness_ = eagerness;
+  }
   std::optional<uint32_t> id() const { return id_; }
 
   void Advance(Workshop& workshop);
@@ -92,6 +99,8 @@ class Lane {
   Got ReadToPipe(Workshop& workshop);
   Got ReadByCopy(Workshop& workshop);
   void Quiet(Workshop& workshop);
+  void Pause();
+  bool WorthPromoting() const;
   Moved FlushPipe(Workshop& workshop);
 
   // spill.cc: what the program passed, and the way into and out of the kernel.
@@ -107,7 +116,10 @@ class Lane {
   void Kick();
 
   // lane.cc: both.
-  void Received(size_t length) { closing_left_ -= length < closing_left_ ? length : closing_left_; }
+  void Received(size_t length) {
+    burst_ += length;
+    closing_left_ -= length < closing_left_ ? length : closing_left_;
+  }
   Moved Send(const uint8_t* bytes, size_t length, std::atomic<uint64_t>& counter);
   Moved FlushOutbox(std::atomic<uint64_t>& counter);
   // Moves `sent` towards `length`.
@@ -131,6 +143,10 @@ class Lane {
   std::vector<uint8_t> injection_;  // waits for a moment when nothing is half sent
   bool injecting_ = false;          // is what the outbox holds
   bool injected_ = false;           // is done, and nobody has asked yet
+
+  Eagerness eagerness_ = Eagerness::kAtOnce;
+  uint64_t burst_ = 0;  // bytes since the last pause
+  int64_t credit_ = 0;  // how far the bursts speak for messages, see Pause()
 
   bool bulk_ = false;        // the last read was large: splice the next one
   bool refused_ = false;     // the kernel will not have the source in the sockmap any more

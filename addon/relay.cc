@@ -54,8 +54,9 @@ std::pair<uint32_t, std::shared_ptr<TunnelCounters>> Relay::Add(Engine engine, S
 
   auto tunnel = std::make_unique<Tunnel>(++last_id_, std::move(client_fd), std::move(client.head),
                                          std::move(upstream_fd), std::move(upstream.head), limits);
-  if (engine == Engine::kSockmap) {
-    Admit(*tunnel, client_number, upstream_number);
+  if (engine != Engine::kSplice) {
+    Admit(*tunnel, client_number, upstream_number,
+          engine == Engine::kSockmap ? Lane::Eagerness::kAtOnce : Lane::Eagerness::kIfItPays);
   }
   try {
     // What can be refused is asked for here, where it can be undone. Reported once at the most, and to nobody, until
@@ -89,7 +90,7 @@ std::pair<uint32_t, std::shared_ptr<TunnelCounters>> Relay::Add(Engine engine, S
   return {id, std::move(counters)};
 }
 
-void Relay::Admit(Tunnel& tunnel, int client, int upstream) {
+void Relay::Admit(Tunnel& tunnel, int client, int upstream, Lane::Eagerness eagerness) {
   if (!sockmap_) {
     auto sockmap = std::make_unique<Sockmap>(pins_.empty() ? Maps::Create(capacity_) : Maps::Open(pins_));
     AddToEpoll(epoll_.get(), sockmap->wakeups().fd(), EPOLLIN, kWakeups, kRegister);
@@ -98,12 +99,12 @@ void Relay::Admit(Tunnel& tunnel, int client, int upstream) {
 
   const uint32_t there = sockmap_->Admit(client, upstream);
   try {
-    tunnel.From(End::kUpstream).Admitted(sockmap_->Admit(upstream, client));
+    tunnel.From(End::kUpstream).Admitted(sockmap_->Admit(upstream, client), eagerness);
   } catch (const KernelError&) {
     sockmap_->Release(there);
     throw;
   }
-  tunnel.From(End::kClient).Admitted(there);
+  tunnel.From(End::kClient).Admitted(there, eagerness);
 }
 
 void Relay::Stop(Leftovers leftovers) {

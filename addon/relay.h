@@ -16,7 +16,8 @@
 #include "sockmap.h"
 #include "tunnel.h"
 
-enum class Engine : uint8_t { kSockmap, kSplice };
+// kAuto has the maps of kSockmap, and moves a lane into the kernel once that is known to pay.
+enum class Engine : uint8_t { kAuto, kSockmap, kSplice };
 
 // One thread, one epoll: everything that happens to tunnels happens here, and nothing of it touches JavaScript's
 // thread. Commands go in through a queue, events come out through another.
@@ -73,7 +74,7 @@ class Relay {
     std::vector<uint8_t> bytes;
   };
 
-  void Admit(Tunnel& tunnel, int client, int upstream);
+  void Admit(Tunnel& tunnel, int client, int upstream, Lane::Eagerness eagerness);
   void Say(Command command);
   void Run();
   void Obey(std::vector<Command> commands);

@@ -7,6 +7,12 @@
 
 namespace {
 
+Engine ToEngine(const Napi::Value& value) {
+  const std::string name = value.As<Napi::String>();
+  if (name == "auto") return Engine::kAuto;
+  return name == "sockmap" ? Engine::kSockmap : Engine::kSplice;
+}
+
 Relay::Socket ToSocket(const Napi::Value& value) {
   const auto end = value.As<Napi::Object>();
   const auto head = end.Get("head").As<Napi::Uint8Array>();
@@ -131,11 +137,9 @@ void RelayWrap::Close(const Napi::CallbackInfo&) {
 }
 
 Napi::Value RelayWrap::Add(const Napi::CallbackInfo& info) {
-  const std::string engine = info[0].As<Napi::String>();
   if (!relay_) throw Napi::Error::New(info.Env(), "The relay is closed");
   try {
-    auto [id, counters] = relay_->Add(engine == "sockmap" ? Engine::kSockmap : Engine::kSplice, ToSocket(info[1]),
-                                      ToSocket(info[2]), ToLimits(info[3]));
+    auto [id, counters] = relay_->Add(ToEngine(info[0]), ToSocket(info[1]), ToSocket(info[2]), ToLimits(info[3]));
     // Who forgets about us while tunnels are open does not mean to cut them.
     if (counters_.empty()) Ref();
     counters_.emplace(id, std::move(counters));
@@ -157,7 +161,8 @@ void RelayWrap::Reset(const Napi::CallbackInfo& info) {
 void RelayWrap::Write(const Napi::CallbackInfo& info) {
   if (!relay_) return;
   const auto bytes = info[2].As<Napi::Uint8Array>();
-  relay_->Write(info[0].As<Napi::Number>().Uint32Value(), ToEnd(info[1]), {bytes.Data(), bytes.Data() + bytes.ByteLength()});
+  relay_->Write(info[0].As<Napi::Number>().Uint32Value(), ToEnd(info[1]),
+                {bytes.Data(), bytes.Data() + bytes.ByteLength()});
 }
 
 Napi::Value RelayWrap::Stats(const Napi::CallbackInfo& info) {

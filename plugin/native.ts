@@ -128,9 +128,9 @@ export type NativeEnd = {
 
 export type NativeRelay = {
 	/**
-	Duplicates both descriptors and registers them. From its return on the relay owns the traffic. It throws a `NativeRefusal` that is an `Error` if the engine refuses, and nothing has changed then.
+	Duplicates both descriptors and registers them. With `auto`, each direction goes to the sockmap once its traffic has shown that this pays; with `sockmap`, as soon as it is quiet. From its return on the relay owns the traffic. It throws a `NativeRefusal` that is an `Error` if the engine refuses, and nothing has changed then.
 	*/
-	add(engine: NativeEngine, client: NativeEnd, upstream: NativeEnd, limits: NativeLimits): number;
+	add(engine: NativeEngine | 'auto', client: NativeEnd, upstream: NativeEnd, limits: NativeLimits): number;
 
 	/**
 	Graceful: what has been received so far is delivered both ways, then FIN both ways. With `linger`, the peers are given two seconds to answer with theirs.

@@ -10,7 +10,7 @@ export type Engine = 'sockmap' | 'splice' | 'stream';
 
 export type Options = TunnelOptions & AccessOptions & {
 	/**
-	What carries the tunnels. `auto` takes the first of `sockmap`, `splice` and `stream` that is available. A named engine that is not available makes `sockmap()` throw.
+	What carries the tunnels. `auto` takes the first of `sockmap`, `splice` and `stream` that is available, and on sockmap each direction of a tunnel goes to the kernel once its traffic has shown that this pays: messages do, a bulk transfer is cheaper in the relay's pipe. `sockmap` by name sends both there as soon as they are quiet. A named engine that is not available makes `sockmap()` throw.
 
 	A tunnel that its engine cannot carry, such as one with a TLS end, stays in Node's streams and says why in `tunnel.skipped`.
 

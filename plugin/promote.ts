@@ -13,6 +13,11 @@ export type Attempt = {
 	readonly tunnel: Tunnel;
 	readonly stream: StreamCarrier;
 	readonly engines: readonly NativeEngine[];
+
+	/**
+	Whether sockmap was chosen, and not asked for by name.
+	*/
+	readonly ifItPays: boolean;
 	readonly relay: Relay;
 	readonly onClosed: (ending: Ending) => void;
 	readonly onRefused: (refusal: Refusal) => void;
@@ -65,7 +70,7 @@ export function promote(attempt: Attempt): void {
 }
 
 function handOver(attempt: Attempt, engine: NativeEngine, quiet: Exclude<ReturnType<typeof quiesce>, string>): boolean {
-	const {tunnel, stream, relay, onClosed, onRefused, onPromoted} = attempt;
+	const {tunnel, stream, ifItPays, relay, onClosed, onRefused, onPromoted} = attempt;
 	if (engine === 'sockmap' && !(tcpHandle(tunnel.client) && tcpHandle(tunnel.upstream))) {
 		onRefused({engine, step: 'take TCP sockets', reason: `The ${tcpHandle(tunnel.client) ? 'upstream' : 'client'} is a Unix socket, and redirection is between TCP sockets only.`});
 		return false;
@@ -77,7 +82,7 @@ function handOver(attempt: Attempt, engine: NativeEngine, quiet: Exclude<ReturnT
 		const sockets = {client: tunnel.client, upstream: tunnel.upstream};
 		const streamed: Ends<number> = {client: clientToUpstream.bytes, upstream: upstreamToClient.bytes};
 		carrier = new PromotedCarrier({
-			engine, relay, sockets, quiet, streamed, onClosed, lastActivity: stream.lastActivity(), limits: remaining(tunnel),
+			engine, ifItPays, relay, sockets, quiet, streamed, onClosed, lastActivity: stream.lastActivity(), limits: remaining(tunnel),
 		});
 	} catch (error) {
 		onRefused(explain(engine, asRefusal(error), relay.pins));

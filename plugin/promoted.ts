@@ -14,6 +14,11 @@ import {type ConnectionStats, type Ending, type Lanes} from './stats.ts';
 
 export type Promotion = {
 	readonly engine: NativeEngine;
+
+	/**
+	Whether each direction goes to the sockmap only once its traffic has shown that this pays.
+	*/
+	readonly ifItPays: boolean;
 	readonly relay: Relay;
 	readonly sockets: Ends<Socket>;
 	readonly quiet: Quiet;
@@ -61,7 +66,7 @@ export class PromotedCarrier implements Carrier, RelayListener, Tenant {
 	/**
 	Throws what the relay throws if the engine refuses. Nothing has changed then.
 	*/
-	constructor({engine, relay, sockets, quiet, streamed, lastActivity, limits, onClosed}: Promotion) {
+	constructor({engine, ifItPays, relay, sockets, quiet, streamed, lastActivity, limits, onClosed}: Promotion) {
 		this.engine = engine;
 		this.#relay = relay;
 		this.#sockets = sockets;
@@ -69,7 +74,7 @@ export class PromotedCarrier implements Carrier, RelayListener, Tenant {
 		// What Node has read and not written goes to the relay, which counts it.
 		this.#streamed = {client: streamed.client - quiet.client.head.length, upstream: streamed.upstream - quiet.upstream.head.length};
 		this.#onClosed = onClosed;
-		this.#id = relay.add(engine, quiet, limits, this);
+		this.#id = relay.add(engine === 'sockmap' && ifItPays ? 'auto' : engine, quiet, limits, this);
 		makeShell(sockets.client, quiet.client.head.length, 'client', this);
 		makeShell(sockets.upstream, quiet.upstream.head.length, 'upstream', this);
 	}

@@ -37,7 +37,7 @@ export class Relay {
 	/**
 	Throws what the native relay throws. Nothing has changed then.
 	*/
-	add(engine: NativeEngine, ends: Readonly<Record<End, NativeEnd>>, limits: NativeLimits, listener: RelayListener): number {
+	add(engine: NativeEngine | 'auto', ends: Readonly<Record<End, NativeEnd>>, limits: NativeLimits, listener: RelayListener): number {
 		this.#relay ??= new native!.Relay(this.#maps, event => {
 			const listener = this.#listeners.get(event.id);
 			if (event.type === 'half-close') {

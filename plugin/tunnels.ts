@@ -267,6 +267,7 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 		promote({
 			...attempt,
 			relay: this.#relay,
+			ifItPays: this.#options.engine === 'auto',
 			onKept: () => {
 				boundBuffers(tunnel);
 				debug('tunnel %d: kept in streams', tunnel.id);

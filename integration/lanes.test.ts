@@ -1,0 +1,81 @@
+import {Buffer} from 'node:buffer';
+import type {ExecutionContext} from 'ava';
+import {kinds, startEnds, type Kind} from './ends.ts';
+import {onEngines, type Carrier} from './engines.ts';
+import {nothingIsLeft} from './leaks.ts';
+import {pattern, PatternReader} from './pattern.ts';
+import {until, within} from './until.ts';
+import {read, readSome} from './wire.ts';
+
+nothingIsLeft();
+
+// With `auto`, the tunnel is on the engine that the row names, and each direction chooses by its traffic.
+
+for (const kind of kinds) {
+	onEngines(['sockmap'], `auto has the messages of a ${kind} in the kernel after the first few`, messages, kind);
+	onEngines(['sockmap'], `auto keeps a bulk transfer of a ${kind} in its pipe, while the answers go through the kernel`, bulk, kind);
+}
+
+async function messages(t: ExecutionContext, engine: Carrier, kind: Kind): Promise<void> {
+	const {running, open} = await startEnds(t, 'auto');
+	const {client, upstream, tunnel} = await open(kind);
+	t.is(tunnel.engine, engine);
+	const lanes = () => [tunnel.stats().clientToUpstream, tunnel.stats().upstreamToClient];
+	t.deepEqual(lanes().map(({state}) => state), ['pipe', 'pipe'], 'nothing has shown yet that it pays');
+
+	const message = Buffer.alloc(10_000, 'x');
+	const exchange = async () => {
+		client.write(message);
+		await read(upstream, message.length);
+		upstream.write(message);
+		await read(client, message.length);
+	};
+
+	let rounds = 0;
+	const promoted = () => lanes().every(({state}) => state === 'kernel');
+	while (!promoted() && rounds < 200) {
+		await within('a message has an answer', exchange()); // eslint-disable-line no-await-in-loop
+		rounds++;
+	}
+
+	t.true(rounds >= 16 && rounds < 100, `promoted after ${rounds} rounds`);
+	await exchange();
+	t.true(lanes().every(({redirected}) => redirected >= message.length));
+
+	client.end();
+	upstream.end();
+	const {reason} = await running.closeOf(tunnel);
+	t.is(reason, 'end');
+}
+
+async function bulk(t: ExecutionContext, engine: Carrier, kind: Kind): Promise<void> {
+	const {running, open} = await startEnds(t, 'auto');
+	const {client, upstream, tunnel} = await open(kind);
+	t.is(tunnel.engine, engine);
+
+	// Nobody reads yet, so that there is always more to move once somebody does.
+	const length = 32_000_000;
+	client.write(pattern(0, 0, length));
+	await until('the sender is blocked', () => client.bytesWritten > 1_000_000 && client.writableLength > 0);
+
+	const received = new PatternReader(0);
+	let answers = 0;
+	while (received.received < length) {
+		received.take((await within('more arrives', readSome(upstream)))!); // eslint-disable-line no-await-in-loop
+		if (received.received > answers * 500_000) {
+			answers++;
+			upstream.write('answer');
+			await within('the answer arrives', read(client, 6)); // eslint-disable-line no-await-in-loop
+		}
+	}
+
+	const {clientToUpstream, upstreamToClient} = tunnel.stats();
+	t.is(clientToUpstream.piped, length);
+	t.is(clientToUpstream.promotions, 0);
+	t.is(upstreamToClient.bytes, 6 * answers);
+	t.true(upstreamToClient.redirected > 0);
+	client.end();
+	upstream.end();
+	const {reason} = await running.closeOf(tunnel);
+	t.is(reason, 'end');
+}
