@@ -1,5 +1,5 @@
 import {type Socket} from 'node:net';
-import {type Ends} from './carrier.ts';
+import {type End, type Ends} from './carrier.ts';
 import {tcpDescriptor} from './internals.ts';
 import {native, type NativeSummary} from './native.ts';
 import {type ConnectionStats} from './stats.ts';
@@ -15,8 +15,11 @@ export class Connections {
 		this.#sockets = sockets;
 	}
 
-	look(): Partial<Ends<NativeSummary>> {
-		for (const end of ['client', 'upstream'] as const) {
+	/**
+	At both ends, or at one.
+	*/
+	look(ends: readonly End[] = ['client', 'upstream']): Partial<Ends<NativeSummary>> {
+		for (const end of ends) {
 			const fd = tcpDescriptor(this.#sockets[end]);
 			const summary = fd === undefined ? undefined : native?.summary(fd);
 			if (summary !== undefined) {

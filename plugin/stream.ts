@@ -165,7 +165,6 @@ export class StreamCarrier implements Carrier {
 
 		const onEnd = () => {
 			this.#firstFin ??= end;
-			this.#connections.look();
 		};
 
 		const onFinish = () => {
@@ -206,7 +205,8 @@ export class StreamCarrier implements Carrier {
 
 	#finished(end: End): void {
 		const {client, upstream} = this.#sockets;
-		this.#connections.look();
+		// A socket that has ended both ways closes by itself, and this is the last that we see of it.
+		this.#connections.look([end]);
 		if (client.writableFinished && upstream.writableFinished) {
 			// Each end has had its FIN, and there is nobody left to read for.
 			this.#leave(this.#closing && this.#ending?.reason !== 'half-closed' ? lingerTime : 0);

@@ -24,6 +24,7 @@ import {Limits} from './limits.ts';
 import {promote, type Attempt} from './promote.ts';
 import {Relay} from './relay.ts';
 import {type Ending, type TunnelsStats, type TunnelStats} from './stats.ts';
+import {Storm} from './storm.ts';
 import {StreamCarrier} from './stream.ts';
 import {Totals} from './totals.ts';
 import {Tunnel, type TunnelOrigin} from './tunnel.ts';
@@ -55,6 +56,8 @@ export type TunnelsEvents = {
 	activity: [tunnel: Tunnel];
 };
 
+type OwnAttempt = Pick<Attempt, 'tunnel' | 'stream' | 'engines' | 'onClosed'>;
+
 /** @internal */
 export type Attach = (how: {readonly handshakeTimeout: number; readonly onUpgrade: (upgrade: Upgrade) => void}) => () => void;
 
@@ -68,6 +71,10 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 	readonly #limits: Limits;
 	readonly #gate: Gate;
 	readonly #activity: ActivityWatch;
+	readonly #storm = new Storm<OwnAttempt>(attempt => {
+		this.#promote(attempt);
+	});
+
 	#stopListening: (() => void) | undefined;
 	#closing: Promise<void> | undefined;
 	#wantsRef = true;
@@ -249,20 +256,13 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 		}
 
 		this.#tell('tunnel', tunnel);
-		this.#promoteSoon({
+		this.#storm.add({
 			tunnel, stream, engines: excess ? [] : this.#choice.engines, onClosed,
 		});
 		return tunnel;
 	}
 
-	// Not yet: whoever has made the tunnel may be about to listen to its sockets. Not in the method above: its closures live as long as the tunnel, and would keep the stream, which need not.
-	#promoteSoon(attempt: Pick<Attempt, 'tunnel' | 'stream' | 'engines' | 'onClosed'>): void {
-		queueMicrotask(() => {
-			this.#promote(attempt);
-		});
-	}
-
-	#promote(attempt: Pick<Attempt, 'tunnel' | 'stream' | 'engines' | 'onClosed'>): void {
+	#promote(attempt: OwnAttempt): void {
 		const {tunnel} = attempt;
 		promote({
 			...attempt,
