@@ -169,7 +169,8 @@ bool Lane::BeginInjection(Workshop& workshop) {
 // Then TCP drops what still comes, the acknowledgements in it too, and the other lane stands still as well, for as long
 // as this one does. So take off as much as is too much; it is bounded by the window.
 void Lane::Relieve(Workshop& workshop) {
-  if (ReceiveBufferUse(source_) <= 1.0) return;
+  // With nothing to be acknowledged there is no other lane to hold up, and a full buffer is what stops the sender.
+  if (UnacknowledgedBy(source_) == 0 || ReceiveBufferUse(source_) <= 1.0) return;
   // Some more than that: a passed segment that waits at the head of the backlog needs room to make way for the others.
   while (outbox_.size() < kReliefLimit && ReceiveBufferUse(source_) > 0.75) {
     const ssize_t length = recv(source_, workshop.scratch.data(), workshop.scratch.size(), MSG_DONTWAIT);
