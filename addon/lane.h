@@ -108,6 +108,7 @@ class Lane {
   void AdvanceSpill(Workshop& workshop);
   void AdvanceDrain(Workshop& workshop);
   void Hold(Workshop& workshop);
+  bool Broken(Workshop& workshop) const;
   bool CaughtUp(Workshop& workshop) const;
   bool Drained(Workshop& workshop);
   void Publish(Workshop& workshop);

@@ -33,6 +33,7 @@ bool Lane::Promote(Workshop& workshop) {
 }
 
 void Lane::AdvanceSpill(Workshop& workshop) {
+  if (Broken(workshop)) return Fail(Failure::kSource, ENOMEM);
   if (state_ == LaneState::kKernel) {
     const bool caught_up = CaughtUp(workshop);
     if (caught_up && !hung_up_) {
@@ -119,8 +120,14 @@ void Lane::AdvanceSpill(Workshop& workshop) {
 }
 
 void Lane::AdvanceDrain(Workshop& workshop) {
+  if (Broken(workshop)) return Fail(Failure::kSource, ENOMEM);
   if (Drained(workshop)) return Finish();
   wants_.tick = true;
+}
+
+// Whether the program had to lose bytes.
+bool Lane::Broken(Workshop& workshop) const {
+  return __atomic_load_n(&workshop.sockmap->FlowOf(*id_).broken, __ATOMIC_RELAXED) != 0;
 }
 
 bool Lane::CaughtUp(Workshop& workshop) const {

@@ -24,7 +24,11 @@ struct flow {
 	__u64 passed;	  /* bytes left to the relay because they could not be redirected */
 	__u32 base;	  /* the destination's write_seq when redirected, passed and injected were all 0 */
 	__u32 primed;	  /* whether base is set */
-	__u8 program_line[40];
+	__u32 next;	  /* the sequence number that the source's next new byte has */
+	__u32 started;	  /* whether next is set */
+	__u32 repeated;	  /* bytes at the head of the skb that TCP has already had */
+	__u32 broken;	  /* bytes were lost for want of memory: there is no way to go on */
+	__u8 program_line[24];
 
 	/* Written by the relay. */
 	__u64 consumed;	    /* passed bytes that the destination has accepted; see FLOW_HELD */

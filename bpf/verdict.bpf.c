@@ -11,7 +11,7 @@
 /* The loader resolves these symbols by name: a map to its descriptor, an offset to the running kernel's, from BTF. */
 struct map;
 extern struct map targets, ids, flows, wakeups;
-extern const char tcp_sock__write_seq[], tcp_sock__snd_nxt[];
+extern const char tcp_sock__write_seq[], tcp_sock__snd_nxt[], tcp_sock__copied_seq[];
 extern const char sock__sk_wmem_queued[], sock__sk_sndbuf[], sock__sk_backlog__rmem_alloc[], sock__sk_rcvbuf[];
 
 struct tcp_sock;
@@ -19,10 +19,16 @@ static void *(*map_lookup_elem)(struct map *map, const void *key) = (void *)BPF_
 static __u64 (*get_socket_cookie)(struct __sk_buff *skb) = (void *)BPF_FUNC_get_socket_cookie;
 static struct tcp_sock *(*skc_to_tcp_sock)(void *sk) = (void *)BPF_FUNC_skc_to_tcp_sock;
 static long (*sk_release)(void *sk) = (void *)BPF_FUNC_sk_release;
+static long (*skb_adjust_room)(struct __sk_buff *skb, __s32 len_diff, __u32 mode,
+			       __u64 flags) = (void *)BPF_FUNC_skb_adjust_room;
 static long (*sk_redirect_map)(struct __sk_buff *skb, struct map *map, __u32 key,
 			       __u64 flags) = (void *)BPF_FUNC_sk_redirect_map;
 static long (*ringbuf_output)(struct map *ringbuf, void *data, __u64 size,
 			      __u64 flags) = (void *)BPF_FUNC_ringbuf_output;
+
+/* Bytes that the helper cuts off at a time, and how often: 64 KiB in all. */
+#define MAX_CUT 0xfff
+#define MAX_CUTS 17
 
 #define FIELD(type, tp, offset) (*(volatile type *)((const char *)(tp) + (__u64)(offset)))
 
@@ -76,17 +82,66 @@ static __attribute__((always_inline)) int has_room(struct flow *flow, __u32 lane
 	return queued + pending + len <= limit && unsent + pending + len <= flow->unsent_limit;
 }
 
+/* A sender may repeat the end of what TCP has already, in front of new bytes: its segments have become shorter since, by
+ * an option more in the header. TCP queues such a segment as it is, and recv() skips what it has read before. Nobody
+ * skips it for an skb that is judged: the bytes would arrive twice. So cut them off, which helps those that are passed
+ * as well. Returns 0, or why that was impossible. */
+static __attribute__((always_inline)) long cut_repeated(struct __sk_buff *skb, struct flow *flow)
+{
+	__u32 sequence = skb->cb[0]; /* TCP_SKB_CB(skb)->seq */
+	__u32 len = skb->len;
+	__u32 round;
+	long error;
+
+	/* The relay has read everything that was before the first one. */
+	if (!flow->started) {
+		struct tcp_sock *tp = skb->sk ? skc_to_tcp_sock(skb->sk) : 0;
+
+		flow->next = tp ? FIELD(__u32, tp, tcp_sock__copied_seq) : sequence;
+		flow->started = 1;
+	}
+
+	/* What is repeated altogether TCP does not queue: if it is not less than all, nothing is. */
+	flow->repeated = flow->next - sequence < len ? flow->next - sequence : 0;
+	flow->next = sequence + len;
+
+	/* Counted down in the map, where the verifier does not follow each value that it could have. */
+#pragma clang loop unroll(disable)
+	for (round = 0; round < MAX_CUTS; round++) {
+		__u32 repeated = *(volatile __u32 *)&flow->repeated;
+
+		if (repeated == 0)
+			return 0;
+		if (repeated > MAX_CUT)
+			repeated = MAX_CUT;
+		error = skb_adjust_room(skb, -(__s32)repeated, 0, 0);
+		if (error)
+			return error;
+		*(volatile __u32 *)&flow->repeated -= repeated;
+	}
+
+	return flow->repeated;
+}
+
+/* The ring holds two wake-ups for each lane, and a lane asks once until the relay has answered: it is never full. */
+static __attribute__((always_inline)) void wake_relay(struct flow *flow, __u32 lane)
+{
+	__u32 slot = flow->slot;
+	struct map *ring = map_lookup_elem(&wakeups, &slot);
+
+	if (ring)
+		ringbuf_output(ring, &lane, sizeof(lane), 0);
+}
+
 __attribute__((section("sk_skb/stream_verdict"), used)) int verdict(struct __sk_buff *skb)
 {
-	__u32 len = skb->len;
 	__u64 cookie, passed_before;
 	struct flow *flow;
-	__u32 *id, lane, slot;
-	struct map *ring;
+	__u32 *id, lane, len;
 
 	/* A bare FIN, no payload to lose. Redirected it would poison the destination with EPIPE; passed it can do the
 	 * same from behind a backlog. The socket's RCV_SHUTDOWN is set all the same. */
-	if (len == 0)
+	if (skb->len == 0)
 		return SK_DROP;
 
 	/* A miss means that the pair is being taken apart. Pass, so that userland can still read what TCP has
@@ -101,6 +156,15 @@ __attribute__((section("sk_skb/stream_verdict"), used)) int verdict(struct __sk_
 	if (!flow)
 		return SK_PASS;
 
+	/* Bytes that come twice, or not at all, are worse than a reset. */
+	if (cut_repeated(skb, flow)) {
+		flow->broken = 1;
+		wake_relay(flow, lane);
+		return SK_DROP;
+	}
+
+	len = skb->len;
+
 	/* Announce these bytes as passed before asking whether the relay has caught up (fetch-and-add is a full
 	 * barrier): either we see its `consumed`, or it sees our `passed` and keeps looking. Earlier bytes that are
 	 * still in its hands must not be overtaken. */
@@ -114,12 +178,8 @@ __attribute__((section("sk_skb/stream_verdict"), used)) int verdict(struct __sk_
 		return SK_PASS;
 	}
 
-	/* The ring holds two wake-ups for each lane, and a lane asks once until the relay has answered: it is never
-	 * full. TCP's own back-pressure now works, because passed bytes are charged to the source. */
-	slot = flow->slot;
-	ring = map_lookup_elem(&wakeups, &slot);
-	if (ring)
-		ringbuf_output(ring, &lane, sizeof(lane), 0);
+	/* TCP's own back-pressure works now, because passed bytes are charged to the source. */
+	wake_relay(flow, lane);
 	return SK_PASS;
 }
 
