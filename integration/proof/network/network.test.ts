@@ -1,0 +1,13 @@
+import {nothingIsLeft} from '../../leaks.ts';
+import {cuts} from './cut.ts';
+import {cutForGood} from './dead.ts';
+import {faults} from './faults.ts';
+import {reboots} from './reboot.ts';
+import {registerFaults} from './register.ts';
+import {slow} from './slow.ts';
+
+nothingIsLeft();
+
+registerFaults({
+	...cuts, ...reboots, ...cutForGood, ...slow, ...faults,
+});
