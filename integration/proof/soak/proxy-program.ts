@@ -1,0 +1,102 @@
+import {createServer} from 'node:http';
+import net, {type AddressInfo} from 'node:net';
+import process from 'node:process';
+import {setTimeout as wait} from 'node:timers/promises';
+import httpProxy from 'http-proxy';
+import {sockmap, type Engine, type Refusal, type Tunnel, type TunnelStats} from '../../../plugin/index.ts';
+import {seeded} from '../../random.ts';
+import {ignore} from '../../wire.ts';
+
+// A proxy with one engine, as a process of its own: CONNECT and upgrades at one port, and at another one pairs that are spliced by hand.
+// Both far ends of a tunnel have the same loopback address, by which it is known to all.
+
+export type ProgramOptions = {
+	readonly engine: Engine;
+	readonly upstreamPort: number;
+	readonly seed: number;
+};
+
+export type Message =
+	| {readonly type: 'ready'; readonly httpPort: number; readonly pairPort: number}
+	| {readonly type: 'opened'; readonly address: string}
+	| {readonly type: 'close'; readonly address: string; readonly stats: TunnelStats; readonly skipped: readonly Refusal[]}
+	| {readonly type: 'stats'; readonly address: string; readonly stats: TunnelStats | undefined}
+	| {readonly type: 'open'; readonly tunnels: number};
+
+export type Command =
+	/** Answer with `stats` of now. */
+	| {readonly type: 'stats'; readonly address: string}
+
+	/** Close everything, and end once nothing is left that keeps the process alive. */
+	| {readonly type: 'finish'};
+
+const {engine, upstreamPort, seed} = JSON.parse(process.argv[2]!) as ProgramOptions;
+const random = seeded(seed);
+const open = new Map<string, Tunnel>();
+
+const proxy = httpProxy.createProxyServer();
+proxy.on('error', ignore);
+const tunnels = sockmap(proxy, {engine, allow: [`127.0.0.0/8:${upstreamPort}`]});
+tunnels.on('tunnel', tunnel => {
+	const address = tunnel.client.remoteAddress!;
+	open.set(address, tunnel);
+	addresses.set(tunnel, address);
+	tell({type: 'opened', address});
+});
+tunnels.on('close', (tunnel, stats) => {
+	const address = addresses.get(tunnel)!;
+	open.delete(address);
+	tell({type: 'close', address, stats, skipped: tunnel.skipped});
+});
+const addresses = new WeakMap<Tunnel, string>();
+
+const httpServer = createServer();
+httpServer.on('upgrade', (request, socket, head) => {
+	proxy.ws(request, socket, head, {target: `http://${(socket as net.Socket).remoteAddress!}:${upstreamPort}`});
+});
+httpServer.on('connect', async (request, socket, head) => {
+	await tunnels.connect(request, socket, head);
+});
+
+const pairServer = net.createServer({allowHalfOpen: true, pauseOnConnect: true}, client => {
+	const upstream = net.connect({host: client.remoteAddress!, port: upstreamPort, allowHalfOpen: true});
+	upstream.once('connect', async () => {
+		// At once, or in the midst of the traffic of pipes that are there already.
+		if (random() < 0.7) {
+			client.pipe(upstream);
+			upstream.pipe(client);
+			await wait(random() * random() * 100);
+		}
+
+		tunnels.splice(client, upstream);
+	});
+});
+
+for (const server of [httpServer, pairServer]) {
+	server.listen({port: 0, host: '127.0.0.1', backlog: 1024}, () => {
+		if (httpServer.listening && pairServer.listening) {
+			tell({type: 'ready', httpPort: portOf(httpServer), pairPort: portOf(pairServer)});
+		}
+	});
+}
+
+process.on('message', async (command: Command) => {
+	if (command.type === 'stats') {
+		tell({type: 'stats', address: command.address, stats: open.get(command.address)?.stats()});
+		return;
+	}
+
+	tell({type: 'open', tunnels: tunnels.stats().open});
+	httpServer.close();
+	pairServer.close();
+	await tunnels.close();
+	process.disconnect();
+});
+
+function tell(message: Message): void {
+	process.send!(message);
+}
+
+function portOf(server: net.Server): number {
+	return (server.address() as AddressInfo).port;
+}
