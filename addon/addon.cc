@@ -37,6 +37,11 @@ Napi::Value Summary(const Napi::CallbackInfo& info) {
 
 void Bound(const Napi::CallbackInfo& info) { BoundBuffers(info[0].As<Napi::Number>().Int32Value()); }
 
+// What has gone wrong with it and nobody has been told yet.
+Napi::Value Failure(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), PendingErrorOf(info[0].As<Napi::Number>().Int32Value()));
+}
+
 void Abort(const Napi::CallbackInfo& info) { SendReset(info[0].As<Napi::Number>().Int32Value()); }
 
 void Tune(const Napi::CallbackInfo& info) {
@@ -63,6 +68,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("forget", Napi::Function::New<Forget>(env, "forget"));
   exports.Set("summary", Napi::Function::New<Summary>(env, "summary"));
   exports.Set("bound", Napi::Function::New<Bound>(env, "bound"));
+  exports.Set("failure", Napi::Function::New<Failure>(env, "failure"));
   exports.Set("abort", Napi::Function::New<Abort>(env, "abort"));
   exports.Set("tune", Napi::Function::New<Tune>(env, "tune"));
   exports.Set("setUp", Napi::Function::New<SetUp>(env, "setUp"));

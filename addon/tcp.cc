@@ -82,6 +82,13 @@ double ReceiveBufferUse(int fd) {
   return static_cast<double>(memory[SK_MEMINFO_RMEM_ALLOC]) / memory[SK_MEMINFO_RCVBUF];
 }
 
+int PendingErrorOf(int fd) {
+  int error = 0;
+  socklen_t length = sizeof error;
+  getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length);
+  return error;
+}
+
 void SendReset(int fd) {
   sockaddr nowhere{};
   nowhere.sa_family = AF_UNSPEC;

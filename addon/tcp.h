@@ -37,6 +37,9 @@ void BoundBuffers(int fd);
 // How much of its receive buffer is in use. It can be more than all.
 double ReceiveBufferUse(int fd);
 
+// The errno of a reset, say, that no call on this socket has reported yet. It is taken from it.
+int PendingErrorOf(int fd);
+
 // An RST, whoever else holds the socket: SO_LINGER acts only on the last close, and Node has a descriptor too. A Unix
 // socket knows no reset; it is shut down.
 void SendReset(int fd);

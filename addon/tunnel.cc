@@ -1,7 +1,6 @@
 #include "tunnel.h"
 
 #include <sys/epoll.h>
-#include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -24,13 +23,6 @@ Clock::duration ReliefDelay(uint32_t ticks) {
                                    std::chrono::seconds(1));
 }
 
-int ErrorOf(int fd) {
-  int error = 0;
-  socklen_t length = sizeof error;
-  getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length);
-  return error;
-}
-
 }  // namespace
 
 Tunnel::Tunnel(uint32_t id, Fd client, std::vector<uint8_t> client_head, Fd upstream,
@@ -49,20 +41,28 @@ Tunnel::Tunnel(uint32_t id, Fd client, std::vector<uint8_t> client_head, Fd upst
 void Tunnel::Handle(End end, uint32_t events, Workshop& workshop) {
   last_heard_ = Clock::now();
   if (events & EPOLLERR) {
-    const int error = ErrorOf(fd(end));
+    const int error = PendingErrorOf(fd(end));
     return Reset(end, error ? error : ECONNRESET);
   }
 
   if (events & (EPOLLRDHUP | EPOLLHUP)) From(end).HangUp();
-  if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP)) From(end).Advance(workshop);
-  if (events & (EPOLLOUT | EPOLLHUP)) From(Other(end)).Advance(workshop);
+  if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP)) Advance(From(end), workshop);
+  if (events & (EPOLLOUT | EPOLLHUP)) Advance(From(Other(end)), workshop);
   Conclude(workshop);
 }
 
 void Tunnel::Advance(Workshop& workshop) {
-  client_to_upstream_.Advance(workshop);
-  upstream_to_client_.Advance(workshop);
+  Advance(client_to_upstream_, workshop);
+  Advance(upstream_to_client_, workshop);
   Conclude(workshop);
+}
+
+// A lane that fails has taken the error from a socket that both have. To the other one this socket would look like one
+// that has ended, and it would send a FIN where a reset belongs.
+void Tunnel::Advance(Lane& lane, Workshop& workshop) {
+  if (client_to_upstream_.failure() == Lane::Failure::kNone && upstream_to_client_.failure() == Lane::Failure::kNone) {
+    lane.Advance(workshop);
+  }
 }
 
 void Tunnel::Close(Workshop& workshop, Ending why, Clock::duration linger) {
@@ -71,7 +71,7 @@ void Tunnel::Close(Workshop& workshop, Ending why, Clock::duration linger) {
   linger_ = linger;
   if (why != Ending::kClosed) give_up_at_ = Clock::now() + kLinger;
   client_to_upstream_.Close(workshop);
-  upstream_to_client_.Close(workshop);
+  if (client_to_upstream_.failure() == Lane::Failure::kNone) upstream_to_client_.Close(workshop);
   Conclude(workshop);
 }
 
@@ -161,7 +161,7 @@ std::optional<Clock::time_point> Tunnel::Alarm() const {
 void Tunnel::Tick(Workshop& workshop, Clock::time_point now) {
   for (Lane* lane : {&client_to_upstream_, &upstream_to_client_}) {
     if (!lane->wants().tick && !lane->wants().relief) continue;
-    lane->Advance(workshop);
+    Advance(*lane, workshop);
     lane->ticks = lane->wants().tick || lane->wants().relief ? lane->ticks + 1 : 0;
   }
   Conclude(workshop);

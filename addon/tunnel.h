@@ -80,6 +80,8 @@ class Tunnel {
   std::optional<Clock::time_point> alarm;
 
  private:
+  // One of the lanes, unless the other one has failed.
+  void Advance(Lane& lane, Workshop& workshop);
   // Draws the conclusions from what the lanes have come to.
   void Conclude(Workshop& workshop);
   void EndBy(Ending ending);

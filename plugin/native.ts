@@ -26,6 +26,11 @@ export type Native = {
 	forget(fd: number): void;
 
 	/**
+	The errno of what has happened to the connection and nobody has been told yet, or 0.
+	*/
+	failure(fd: number): number;
+
+	/**
 	Sends an RST, whatever waits to be sent and whoever else holds the connection. A Unix socket is shut down.
 	*/
 	abort(fd: number): void;

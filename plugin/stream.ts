@@ -3,8 +3,9 @@ import process from 'node:process';
 import {Connections, toConnectionStats} from './connection.ts';
 import {keepDeadlines, type Deadlines, type Limits, type Overdue} from './deadlines.ts';
 import {drain} from './drain.ts';
-import {internals} from './internals.ts';
-import {endGracefully, failed, resetSocket} from './lifetime.ts';
+import {internals, tcpHandle} from './internals.ts';
+import {endGracefully, failed, networkError, resetSocket} from './lifetime.ts';
+import {native} from './native.ts';
 import {
 	type ConnectionStats, type Ending, type Lanes, type LaneStats,
 } from './stats.ts';
@@ -164,6 +165,14 @@ export class StreamCarrier implements Carrier {
 		};
 
 		const onEnd = () => {
+			// When bytes came right before a reset, libuv reports it as the end of the stream.
+			const errno = native?.failure(tcpHandle(socket)?.fd ?? -1) ?? 0;
+			if (errno !== 0) {
+				socket.destroy(networkError(errno));
+				this.#failed(end, networkError(errno));
+				return;
+			}
+
 			this.#firstFin ??= end;
 		};
 
@@ -176,7 +185,8 @@ export class StreamCarrier implements Carrier {
 		};
 
 		// Before http-proxy's own listener, which sends a FIN to the other end, and throws if nobody listens to the errors of the proxy.
-		socket.prependListener('error', onError).on('end', onEnd).on('finish', onFinish).on('close', onClose);
+		// And before the pipe's, which sends a FIN.
+		socket.prependListener('error', onError).prependListener('end', onEnd).on('finish', onFinish).on('close', onClose);
 		return [[socket, 'error', onError], [socket, 'end', onEnd], [socket, 'finish', onFinish], [socket, 'close', onClose]];
 	}
 
