@@ -11,6 +11,7 @@
 #include "bpf.h"
 #include "btf.h"
 #include "kernel_error.h"
+#include "mutations.h"
 #include "verdict_code.h"
 
 namespace {
@@ -42,6 +43,7 @@ uint64_t HashOfCode() {
 uint32_t RingSize(uint32_t lanes) {
   constexpr uint32_t kRecord = 16;
   uint32_t size = static_cast<uint32_t>(sysconf(_SC_PAGESIZE));
+  if (kMutation == Mutation::kSmallRing) return size;
   while (size < 2 * kRecord * lanes) size *= 2;
   return size;
 }

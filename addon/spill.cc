@@ -1,9 +1,11 @@
 // A lane in the kernel: the way in, what the program passes to us, and the way to its end.
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cerrno>
 
 #include "lane.h"
+#include "mutations.h"
 #include "tcp.h"
 
 namespace {
@@ -17,6 +19,7 @@ bool Lane::Promote(Workshop& workshop) {
   // Everything that we sent has been accepted, so what is written beyond this was redirected, or spilled by us.
   written_before_ = WrittenExactlyTo(destination_);
   workshop.sockmap->FlowOf(*id_).unsent_limit = kUnsentLimit;
+  if (kMutation == Mutation::kSlowPromotion || kMutation == Mutation::kNoKick) usleep(3000);
   if (!workshop.sockmap->Promote(*id_, source_)) {
     refused_ = true;
     return false;
@@ -27,7 +30,7 @@ bool Lane::Promote(Workshop& workshop) {
   SetState(LaneState::kKernel);
   // Inserting does not look at what is queued. Without this, bytes that came since our last recv would wait for
   // the next packet, perhaps for ever.
-  Kick();
+  if (kMutation != Mutation::kNoKick) Kick();
   wants_.hangup = true;
   return true;
 }
@@ -60,7 +63,7 @@ void Lane::AdvanceSpill(Workshop& workshop) {
     if (batch_ > 0) {
       // Receive first, then wait, then send, then publish. The wait comes after the recv because recv can run
       // verdicts, and these may redirect.
-      if (!batch_ordered_ && !Drained(workshop)) {
+      if (!batch_ordered_ && kMutation != Mutation::kNoOrder && !Drained(workshop)) {
         wants_.tick = true;
         return Relieve(workshop);
       }
@@ -83,6 +86,9 @@ void Lane::AdvanceSpill(Workshop& workshop) {
       batch_ = static_cast<uint64_t>(length);
       Received(batch_);
       outbox_.assign(workshop.scratch.data(), workshop.scratch.data() + length);
+      if (kMutation == Mutation::kEarlyConsumed) {
+        __atomic_store_n(&workshop.sockmap->FlowOf(*id_).consumed, consumed_ + batch_, __ATOMIC_SEQ_CST);
+      }
       continue;
     }
     if (length < 0 && errno == EINTR) continue;
@@ -121,7 +127,7 @@ void Lane::AdvanceSpill(Workshop& workshop) {
 
 void Lane::AdvanceDrain(Workshop& workshop) {
   if (Broken(workshop)) return Fail(Failure::kSource, ENOMEM);
-  if (Drained(workshop)) return Finish();
+  if (kMutation == Mutation::kNoDrain || Drained(workshop)) return Finish();
   wants_.tick = true;
 }
 
