@@ -3,7 +3,9 @@
 //
 //     load seed=1 tunnels=5000 seconds=150 at_once=200 hang=20 traffic=mixed
 //
-// Standard input: `proxy NAME HTTP_PORT PAIR_PORT` for each, then `go`; later `opened ADDRESS` when a proxy has a tunnel.
+// Standard input: `proxy NAME HTTP_PORT PAIR_PORT` for each (0 0: no proxy, straight to the upstream), then `go`; later
+// `opened ADDRESS` when a proxy has a tunnel, `sent` to be told how many bytes were, `begin` if all writing is held, and
+// `resume` for those that stall.
 // Each tunnel has a loopback address of its own, which both its far ends use: by that all sides know it.
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -41,7 +43,9 @@ struct Alarm {
 };
 
 std::map<std::string, std::string> arguments{{"seed", "1"},      {"tunnels", "5000"}, {"seconds", "150"},
-                                             {"at_once", "200"}, {"hang", "20"},      {"traffic", "mixed"}};
+                                             {"at_once", "200"}, {"hang", "20"},      {"traffic", "mixed"},
+                                             {"write", "65536"},
+                                             {"held", "0"},          {"resets_allowed", "0"}};
 std::vector<Proxy> proxies;
 std::unordered_map<uint64_t, std::unique_ptr<Tunnel>> tunnels;
 std::priority_queue<Alarm> alarms;
@@ -93,9 +97,14 @@ void Listen() {
 }
 
 void Start() {
-  auto tunnel = std::make_unique<Tunnel>(MakePlan(arguments["traffic"], Number("seed"), started++, proxies.size()));
+  auto tunnel = std::make_unique<Tunnel>(MakePlan(arguments["traffic"], Number("write"), Number("seed"), started++, proxies.size()));
+  const Proxy& proxy = proxies[tunnel->plan.proxy];
+  if (proxy.http_port == 0) {
+    // No proxy at all, for comparison.
+    tunnel->plan.kind = Kind::kDirect;
+    tunnel->opened = true;
+  }
   const Plan& plan = tunnel->plan;
-  const Proxy& proxy = proxies[plan.proxy];
   End& client = tunnel->client;
   client.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (client.fd < 0) Die("socket");
@@ -104,7 +113,8 @@ void Start() {
   }
 
   const sockaddr_in own = Address(tunnel->address(), 0);
-  const sockaddr_in address = Address("127.0.0.1", plan.kind == Kind::kPair ? proxy.pair_port : proxy.http_port);
+  const sockaddr_in address = plan.kind == Kind::kDirect ? Address(tunnel->address(), load::upstream_port)
+                              : Address("127.0.0.1", plan.kind == Kind::kPair ? proxy.pair_port : proxy.http_port);
   if (bind(client.fd, reinterpret_cast<const sockaddr*>(&own), sizeof own) < 0) Die("bind");
   // Over loopback this does not wait for the proxy, only for room in its backlog.
   if (connect(client.fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0) Die("connect");
@@ -141,6 +151,8 @@ void Accept() {
   }
 }
 
+void Resume();
+
 void Obey(const std::string& line) {
   std::istringstream words(line);
   std::string word;
@@ -149,6 +161,22 @@ void Obey(const std::string& line) {
     Proxy proxy;
     words >> proxy.name >> proxy.http_port >> proxy.pair_port;
     proxies.push_back(proxy);
+  } else if (word == "begin") {
+    load::begun = true;
+    for (auto& [index, tunnel] : tunnels) {
+      tunnel->client.Advance(0);
+      tunnel->upstream.Advance(0);
+    }
+  } else if (word == "resume") {
+    Resume();
+  } else if (word == "sent") {
+    uint64_t sent = 0;
+    size_t opened = 0;
+    for (const auto& [index, tunnel] : tunnels) {
+      sent += tunnel->client.sent + tunnel->upstream.sent;
+      if (tunnel->opened && tunnel->upstream.fd >= 0) ++opened;
+    }
+    printf("{\"sent\":%lu,\"opened\":%zu}\n", sent, opened);
   } else if (word == "opened") {
     std::string address;
     words >> address;
@@ -159,6 +187,20 @@ void Obey(const std::string& line) {
     tunnel.progress = Now();
     tunnel.client.Advance(0);
     tunnel.upstream.Advance(0);
+  }
+}
+
+void Resume() {
+  load::resumed = true;
+  for (auto& [index, tunnel] : tunnels) {
+    for (const Side side : {Side::kClient, Side::kUpstream}) {
+      tunnel->progress = Now();
+      tunnel->plan.from[static_cast<size_t>(side)].length = tunnel->at(side).sent;
+    }
+  }
+  for (auto& [index, tunnel] : tunnels) {
+    tunnel->client.Advance(0);
+    tunnel->upstream.Advance(0);
   }
 }
 
@@ -207,6 +249,9 @@ void Bury() {
 namespace load {
 
 int upstream_port = 0;
+bool begun = true;
+bool resumed = false;
+bool resets_allowed = false;
 
 void Watch(End& end, uint32_t interest) {
   if (end.interest == interest) return;
@@ -222,17 +267,17 @@ void WakeAt(End& end, Time at) { alarms.push({at, end.tunnel.plan.index, end.sid
 static void Report(const char* verdict, Tunnel& tunnel, const std::string& what) {
   const Plan& plan = tunnel.plan;
   printf(
-      "{\"%s\":\"%s\",\"proxy\":\"%s\",\"kind\":\"%s\",\"aborter\":\"%s\",\"opened\":%s,\"sent\":[%lu,%lu],"
+      "{\"%s\":\"%s\",\"proxy\":\"%s\",\"kind\":\"%s\",\"aborter\":\"%s\",\"reset\":%s,\"opened\":%s,\"sent\":[%lu,%lu],"
       "\"received\":[%lu,%lu],\"fin\":[%d,%d],\"eof\":[%d,%d],\"what\":\"%s\",\"plan\":\"%s\"}\n",
       verdict, tunnel.address().c_str(), proxies[plan.proxy].name.c_str(), NameOf(plan.kind),
-      plan.aborted ? NameOf(plan.aborter) : "nobody", tunnel.opened ? "true" : "false", tunnel.client.sent,
+      tunnel.aborted ? NameOf(plan.aborter) : "nobody", tunnel.reset ? "true" : "false", tunnel.opened ? "true" : "false", tunnel.client.sent,
       tunnel.upstream.sent, tunnel.client.received, tunnel.upstream.received, tunnel.client.fin, tunnel.upstream.fin,
       tunnel.client.eof, tunnel.upstream.eof, what.c_str(), *verdict == 'f' ? Describe(plan).c_str() : "");
 }
 
 void Over(Tunnel& tunnel) {
   ++done;
-  if (tunnel.plan.aborted) ++aborts;
+  if (tunnel.aborted) ++aborts;
   bytes += tunnel.client.received + tunnel.upstream.received;
   Report("done", tunnel, "");
   finished.push_back(tunnel.plan.index);
@@ -257,6 +302,8 @@ int main(int count, char** words) {
     }
     arguments[word.substr(0, equals)] = word.substr(equals + 1);
   }
+  load::begun = Number("held") == 0;
+  load::resets_allowed = Number("resets_allowed") != 0;
   setvbuf(stdout, nullptr, _IOLBF, 0);
   rlimit files{};
   getrlimit(RLIMIT_NOFILE, &files);

@@ -157,9 +157,24 @@ void SlowReaders(Random& random, Plan& plan) {
   for (int side = 0; side < 2; ++side) plan.receive_buffer[side] = static_cast<int>(random.Logarithmic(4096, 65536));
 }
 
+// Who may write, writes as fast as it can.
+void Stalled(const std::string& reader, uint64_t write, Plan& plan) {
+  plan.kind = Kind::kConnect;
+  for (const Side side : {Side::kClient, Side::kUpstream}) {
+    const size_t which = static_cast<size_t>(side);
+    if (reader == "either" ? plan.index % 2 != which : reader != "both" && reader != NameOf(side)) continue;
+    plan.stalled[which] = true;
+    Direction& way = plan.from[1 - which];
+    way.length = 1ULL << 40;
+    way.write_low = way.write_high = write;
+    way.read_most = 262144;
+    plan.no_delay[1 - which] = write < 1000;
+  }
+}
+
 }  // namespace
 
-Plan MakePlan(const std::string& traffic, uint64_t seed, uint64_t index, size_t proxies) {
+Plan MakePlan(const std::string& traffic, uint64_t write, uint64_t seed, uint64_t index, size_t proxies) {
   Random random(seed * 0x100000001b3 + index);
   Plan plan;
   plan.index = index;
@@ -168,12 +183,19 @@ Plan MakePlan(const std::string& traffic, uint64_t seed, uint64_t index, size_t 
   if (traffic == "last-words") LastWords(random, plan);
   else if (traffic == "dialogue") Dialogue(random, plan);
   else if (traffic == "slow-readers") SlowReaders(random, plan);
+  else if (traffic.rfind("stalled-", 0) == 0) Stalled(traffic.substr(8), write, plan);
   else Mixed(random, plan);
   return plan;
 }
 
 const char* NameOf(Kind kind) {
-  return kind == Kind::kConnect ? "connect" : kind == Kind::kUpgrade ? "upgrade" : "pair";
+  switch (kind) {
+    case Kind::kConnect: return "connect";
+    case Kind::kUpgrade: return "upgrade";
+    case Kind::kPair: return "pair";
+    case Kind::kDirect: return "direct";
+  }
+  return "";
 }
 
 const char* NameOf(Side side) { return side == Side::kClient ? "client" : "upstream"; }

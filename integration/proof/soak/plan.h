@@ -6,7 +6,7 @@
 
 // What both ends of one tunnel are going to do. It follows from the seed and the number of the tunnel alone.
 
-enum class Kind { kConnect, kUpgrade, kPair };
+enum class Kind { kConnect, kUpgrade, kPair, kDirect };
 enum class Side : uint8_t { kClient, kUpstream };
 inline Side Other(Side side) { return side == Side::kClient ? Side::kUpstream : Side::kClient; }
 
@@ -40,11 +40,15 @@ struct Plan {
   bool fin_waits[2] = {false, false};  // that end does not send its FIN before it has seen the other's
   uint64_t fin_delay[2] = {0, 0};
   int receive_buffer[2] = {0, 0};  // 0: the system's
+  int send_buffer[2] = {0, 0};
   bool no_delay[2] = {false, false};
+  bool stalled[2] = {false, false};  // that end reads nothing before it is told to, and the other one writes until then
   Direction from[2];  // by the side that writes it
 };
 
-Plan MakePlan(const std::string& traffic, uint64_t seed, uint64_t index, size_t proxies);
+// `traffic` is `mixed`, one of those for a single rule, or `stalled-` and who does not read, `client`, `upstream`,
+// `both`, or `either` by turns, with writes of so many bytes.
+Plan MakePlan(const std::string& traffic, uint64_t write, uint64_t seed, uint64_t index, size_t proxies);
 
 const char* NameOf(Kind kind);
 const char* NameOf(Side side);

@@ -3,7 +3,7 @@ import net, {type AddressInfo} from 'node:net';
 import process from 'node:process';
 import {setTimeout as wait} from 'node:timers/promises';
 import httpProxy from 'http-proxy';
-import {sockmap, type Engine, type Refusal, type Tunnel, type TunnelStats} from '../../../plugin/index.ts';
+import {sockmap, type Engine, type LaneStats, type Options, type Refusal, type Tunnel, type TunnelStats} from '../../../plugin/index.ts';
 import {seeded} from '../../random.ts';
 import {ignore} from '../../wire.ts';
 
@@ -11,9 +11,12 @@ import {ignore} from '../../wire.ts';
 // Both far ends of a tunnel have the same loopback address, by which it is known to all.
 
 export type ProgramOptions = {
-	readonly engine: Engine;
+	readonly engine: Engine | 'auto';
 	readonly upstreamPort: number;
-	readonly seed: number;
+	readonly seed?: number;
+
+	/** More options of the plugin. */
+	readonly plugin?: Options;
 };
 
 export type Message =
@@ -21,22 +24,26 @@ export type Message =
 	| {readonly type: 'opened'; readonly address: string}
 	| {readonly type: 'close'; readonly address: string; readonly stats: TunnelStats; readonly skipped: readonly Refusal[]}
 	| {readonly type: 'stats'; readonly address: string; readonly stats: TunnelStats | undefined}
+	| {readonly type: 'lanes'; readonly lanes: readonly LaneStats[]}
 	| {readonly type: 'open'; readonly tunnels: number};
 
 export type Command =
 	/** Answer with `stats` of now. */
 	| {readonly type: 'stats'; readonly address: string}
 
+	/** Answer with the `lanes` of all open tunnels. */
+	| {readonly type: 'lanes'}
+
 	/** Close everything, and end once nothing is left that keeps the process alive. */
 	| {readonly type: 'finish'};
 
-const {engine, upstreamPort, seed} = JSON.parse(process.argv[2]!) as ProgramOptions;
+const {engine, upstreamPort, seed = 1, plugin} = JSON.parse(process.argv[2]!) as ProgramOptions;
 const random = seeded(seed);
 const open = new Map<string, Tunnel>();
 
 const proxy = httpProxy.createProxyServer();
 proxy.on('error', ignore);
-const tunnels = sockmap(proxy, {engine, allow: [`127.0.0.0/8:${upstreamPort}`]});
+const tunnels = sockmap(proxy, {engine, allow: [`127.0.0.0/8:${upstreamPort}`], ...plugin});
 tunnels.on('tunnel', tunnel => {
 	const address = tunnel.client.remoteAddress!;
 	open.set(address, tunnel);
@@ -80,9 +87,24 @@ for (const server of [httpServer, pairServer]) {
 	});
 }
 
+// Whoever has started us is gone.
+process.once('disconnect', () => {
+	process.exit(1);
+});
+
 process.on('message', async (command: Command) => {
 	if (command.type === 'stats') {
 		tell({type: 'stats', address: command.address, stats: open.get(command.address)?.stats()});
+		return;
+	}
+
+	if (command.type === 'lanes') {
+		tell({
+			type: 'lanes', lanes: [...open.values()].flatMap(tunnel => {
+				const {clientToUpstream, upstreamToClient} = tunnel.stats();
+				return [clientToUpstream, upstreamToClient];
+			}),
+		});
 		return;
 	}
 
@@ -90,6 +112,7 @@ process.on('message', async (command: Command) => {
 	httpServer.close();
 	pairServer.close();
 	await tunnels.close();
+	process.removeAllListeners('disconnect');
 	process.disconnect();
 });
 

@@ -58,8 +58,9 @@ void End::Begin() {
   read_at = now + static_cast<Time>(in().read_delay);
   burst_left = in().read_burst;
   if (write_at > now) Wake(write_at);
+  if (read_at > now) Wake(read_at);
 
-  heading = plan.kind != Kind::kPair && (side == Side::kClient || plan.kind == Kind::kUpgrade);
+  heading = (plan.kind == Kind::kConnect || plan.kind == Kind::kUpgrade) && (side == Side::kClient || plan.kind == Kind::kUpgrade);
   if (heading && side == Side::kClient) {
     const std::string target = tunnel.address() + ":" + std::to_string(load::upstream_port);
     const std::string request =
@@ -69,7 +70,7 @@ void End::Begin() {
                   "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
                   "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
     // The first bytes of the stream may come glued to the head.
-    const bool glued = plan.early && out().length > 0 && write_at <= now;
+    const bool glued = plan.early && out().length > 0 && write_at <= now && load::begun;
     const ssize_t length = send(fd, request.data(), request.size(), MSG_NOSIGNAL | (glued ? MSG_MORE : 0));
     if (length != static_cast<ssize_t>(request.size())) tunnel.Fail("the request could not be sent");
   }
@@ -82,14 +83,16 @@ void End::Advance(uint32_t events) {
   if (events & (EPOLLERR | EPOLLHUP)) read_at = now;
   if (events & EPOLLOUT) write_blocked = false;
 
-  if (!over && !eof && (heading || now >= read_at) && !Read()) return;
+  const auto reading = [&] {
+    return !over && !eof && (heading || (now >= read_at && (load::resumed || !tunnel.plan.stalled[static_cast<size_t>(side)])));
+  };
+  if (reading() && !Read()) return;
   Write();
   if (fd < 0 || tunnel.failed) return;
   Finish();
   if (fd < 0 || tunnel.failed) return;
 
-  const bool reading = !eof && (heading || now >= read_at);
-  load::Watch(*this, (reading ? EPOLLIN : 0U) | (write_blocked ? EPOLLOUT : 0U));
+  load::Watch(*this, (reading() ? EPOLLIN : 0U) | (write_blocked ? EPOLLOUT : 0U));
 }
 
 // False when there is nothing more to do for this end.
@@ -113,7 +116,7 @@ bool End::Read() {
     if (length == 0) {
       eof = true;
       const End& other = tunnel.at(Other(side));
-      if (tunnel.plan.aborted && tunnel.plan.aborter != side) {
+      if (tunnel.plan.aborted && tunnel.plan.aborter != side && !other.fin) {
         tunnel.Fail(std::string("the ") + NameOf(side) + " got EOF where RST belongs");
       } else if (!other.fin) {
         tunnel.Fail(std::string("the ") + NameOf(side) + " got an EOF that nobody had sent");
@@ -188,7 +191,7 @@ bool End::ReadHead() {
 }
 
 void End::Write() {
-  if (write_blocked || fin) return;
+  if (write_blocked || fin || !load::begun) return;
   if (heading && (side == Side::kUpstream || !tunnel.plan.early)) return;
   for (int round = 0; round < kRounds && sent < out().length; ++round) {
     const Time now = Now();
@@ -268,7 +271,10 @@ void End::Abort() {
 }
 
 void End::SawReset(int error, const char* call) {
-  if (!tunnel.plan.aborted || !tunnel.aborted) {
+  const bool by_proxy = load::resets_allowed && !tunnel.aborted;
+  // Who has been sent a FIN and then a reset is told that the pipe is broken.
+  if (by_proxy && error == EPIPE && eof) error = ECONNRESET;
+  if (!tunnel.aborted && !by_proxy) {
     return tunnel.Fail(std::string("the ") + NameOf(side) + " got an error of " + call + " that nobody had caused: " +
                        strerror(error));
   }
@@ -286,7 +292,8 @@ void End::SawReset(int error, const char* call) {
   }
   over = true;
   Close();
-  load::Over(tunnel);
+  tunnel.reset |= by_proxy;
+  if (!by_proxy || tunnel.at(Other(side)).over) load::Over(tunnel);
 }
 
 void End::Close() {

@@ -58,11 +58,12 @@ struct End {
 
 struct Tunnel {
   explicit Tunnel(Plan plan);
-  const Plan plan;
+  Plan plan;
   End client, upstream;
   bool opened = false;   // the proxy says that it has it
   bool aborted = false;  // the aborter has done it
   bool failed = false;
+  bool reset = false;  // by the proxy
   Time progress = Now();
 
   End& at(Side side) { return side == Side::kClient ? client : upstream; }
@@ -77,6 +78,10 @@ void WakeAt(End& end, Time at);
 void Over(Tunnel& tunnel);
 void Failed(Tunnel& tunnel, const std::string& what);
 extern int upstream_port;
+extern bool begun;    // nobody writes before that
+extern bool resumed;  // those that stalled are to read now
+// A tunnel may be reset for no reason of its own: both ends have to see that, and what they got before has to be right.
+extern bool resets_allowed;
 }  // namespace load
 
 #endif

@@ -1,0 +1,76 @@
+import {execFile} from 'node:child_process';
+import process from 'node:process';
+import {promisify} from 'node:util';
+import test, {type ExecutionContext} from 'ava';
+import {impossible} from '../../engines.ts';
+import {nothingIsLeft} from '../../leaks.ts';
+import {buildMutant, type Mutation} from './mutants.ts';
+import {soak, table, type SoakOptions} from './soak.ts';
+
+// What the soak says is worth as much as its ability to say no. So each rule that keeps bytes in order is switched off once, with the traffic that it is there for.
+
+nothingIsLeft();
+
+type Row = {readonly rule: string; readonly traffic: string; readonly mutation: Mutation; readonly failure: RegExp};
+
+const rows: readonly Row[] = [
+	{rule: 'the wait before a FIN', traffic: 'last-words', mutation: 'kNoDrain', failure: /got EOF after/u},
+	{rule: 'the kick at the promotion', traffic: 'dialogue', mutation: 'kNoKick', failure: /nothing has moved for/u},
+	{rule: 'the wait between what was redirected and what was spilled', traffic: 'slow-readers', mutation: 'kNoOrder', failure: /got a wrong byte/u},
+	{rule: 'that nothing is redirected past spilled bytes', traffic: 'slow-readers', mutation: 'kEarlyConsumed', failure: /got a wrong byte/u},
+];
+
+const bounds: Record<string, Pick<SoakOptions, 'tunnels' | 'seconds'>> = {
+	'last-words': {tunnels: 400, seconds: 20},
+	dialogue: {tunnels: 400, seconds: 20},
+	'slow-readers': {tunnels: 150, seconds: 20},
+};
+
+const reason = impossible('sockmap');
+const run = async (traffic: string, addon?: string) => soak({
+	seed: 1, engines: ['sockmap'], traffic, hang: 8, ...bounds[traffic]!,
+	// The mutants are not asked whether they work: what is tested here is what tunnels would notice.
+	env: addon === undefined ? {} : {HTTP_PROXY_SOCKMAP_ADDON: addon, SOCKMAP_UNPROBED: '1'},
+});
+
+for (const traffic of Object.keys(bounds)) {
+	add(`with every rule in its place, ${traffic} pass`, async t => {
+		const result = await run(traffic);
+		t.log(table(result));
+		t.deepEqual(result.failures, []);
+		t.true(result.tunnels > 0);
+	});
+}
+
+add('a promotion that takes its time is no problem as such', async t => {
+	const result = await run('dialogue', await buildMutant('kSlowPromotion'));
+	t.log(table(result));
+	t.deepEqual(result.failures, []);
+});
+
+for (const {rule, traffic, mutation, failure} of rows) {
+	add(`without ${rule}, ${traffic} fail`, async t => {
+		const addon = await buildMutant(mutation);
+		const {stdout} = await promisify(execFile)(process.execPath, ['--import=tsx', '--eval', selfTest], {env: {...process.env, HTTP_PROXY_SOCKMAP_ADDON: addon}});
+		t.log(`the self-test says: ${stdout.trim()}`);
+		const result = await run(traffic, addon);
+		t.log(`${table(result)}\n${result.failures[0]}`);
+		t.true(result.failures.length > 0, 'nothing was noticed');
+		t.true(result.failures.some(text => failure.test(text)), result.failures.join('\n'));
+	});
+}
+
+function add(title: string, implementation: (t: ExecutionContext) => Promise<void>): void {
+	test.serial(reason === undefined ? title : `skipped, ${reason}: ${title}`, async t => {
+		t.timeout(120_000);
+		if (reason !== undefined) {
+			t.log(`skipped: ${reason}`);
+			t.pass();
+			return;
+		}
+
+		await implementation(t);
+	});
+}
+
+const selfTest = 'const {capabilities} = await import("./plugin/index.ts"); console.log(JSON.stringify(capabilities()))';
