@@ -4,9 +4,9 @@
 //     load seed=1 tunnels=5000 seconds=150 at_once=200 hang=20 traffic=mixed
 //
 // Standard input: `proxy NAME HTTP_PORT PAIR_PORT` for each (0 0: no proxy, straight to the upstream), then `go`; later
-// `opened ADDRESS` when a proxy has a tunnel, `sent` to be told how many bytes were, `begin` if all writing is held, and
-// `resume` for those that stall.
-// Each tunnel has a loopback address of its own, which both its far ends use: by that all sides know it.
+// `opened ADDRESS` when a proxy has a tunnel, `sent` to be told how many bytes were, `begin` if all writing is held,
+// and `resume` for those that stall. Each tunnel has a loopback address of its own, which both its far ends use: by
+// that all sides know it.
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -44,8 +44,7 @@ struct Alarm {
 
 std::map<std::string, std::string> arguments{{"seed", "1"},      {"tunnels", "5000"}, {"seconds", "150"},
                                              {"at_once", "200"}, {"hang", "20"},      {"traffic", "mixed"},
-                                             {"write", "65536"},
-                                             {"held", "0"},          {"resets_allowed", "0"}};
+                                             {"write", "65536"}, {"held", "0"},       {"resets_allowed", "0"}};
 std::vector<Proxy> proxies;
 std::unordered_map<uint64_t, std::unique_ptr<Tunnel>> tunnels;
 std::priority_queue<Alarm> alarms;
@@ -97,7 +96,8 @@ void Listen() {
 }
 
 void Start() {
-  auto tunnel = std::make_unique<Tunnel>(MakePlan(arguments["traffic"], Number("write"), Number("seed"), started++, proxies.size()));
+  auto tunnel = std::make_unique<Tunnel>(
+      MakePlan(arguments["traffic"], Number("write"), Number("seed"), started++, proxies.size()));
   const Proxy& proxy = proxies[tunnel->plan.proxy];
   if (proxy.http_port == 0) {
     // No proxy at all, for comparison.
@@ -113,8 +113,9 @@ void Start() {
   }
 
   const sockaddr_in own = Address(tunnel->address(), 0);
-  const sockaddr_in address = plan.kind == Kind::kDirect ? Address(tunnel->address(), load::upstream_port)
-                              : Address("127.0.0.1", plan.kind == Kind::kPair ? proxy.pair_port : proxy.http_port);
+  const sockaddr_in address = plan.kind == Kind::kDirect
+                                  ? Address(tunnel->address(), load::upstream_port)
+                                  : Address("127.0.0.1", plan.kind == Kind::kPair ? proxy.pair_port : proxy.http_port);
   if (bind(client.fd, reinterpret_cast<const sockaddr*>(&own), sizeof own) < 0) Die("bind");
   // Over loopback this does not wait for the proxy, only for room in its backlog.
   if (connect(client.fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0) Die("connect");
@@ -267,12 +268,14 @@ void WakeAt(End& end, Time at) { alarms.push({at, end.tunnel.plan.index, end.sid
 static void Report(const char* verdict, Tunnel& tunnel, const std::string& what) {
   const Plan& plan = tunnel.plan;
   printf(
-      "{\"%s\":\"%s\",\"proxy\":\"%s\",\"kind\":\"%s\",\"aborter\":\"%s\",\"reset\":%s,\"opened\":%s,\"sent\":[%lu,%lu],"
+      "{\"%s\":\"%s\",\"proxy\":\"%s\",\"kind\":\"%s\",\"aborter\":\"%s\",\"reset\":%s,\"opened\":%s,\"sent\":[%lu,%lu]"
+      ","
       "\"received\":[%lu,%lu],\"fin\":[%d,%d],\"eof\":[%d,%d],\"what\":\"%s\",\"plan\":\"%s\"}\n",
       verdict, tunnel.address().c_str(), proxies[plan.proxy].name.c_str(), NameOf(plan.kind),
-      tunnel.aborted ? NameOf(plan.aborter) : "nobody", tunnel.reset ? "true" : "false", tunnel.opened ? "true" : "false", tunnel.client.sent,
-      tunnel.upstream.sent, tunnel.client.received, tunnel.upstream.received, tunnel.client.fin, tunnel.upstream.fin,
-      tunnel.client.eof, tunnel.upstream.eof, what.c_str(), *verdict == 'f' ? Describe(plan).c_str() : "");
+      tunnel.aborted ? NameOf(plan.aborter) : "nobody", tunnel.reset ? "true" : "false",
+      tunnel.opened ? "true" : "false", tunnel.client.sent, tunnel.upstream.sent, tunnel.client.received,
+      tunnel.upstream.received, tunnel.client.fin, tunnel.upstream.fin, tunnel.client.eof, tunnel.upstream.eof,
+      what.c_str(), *verdict == 'f' ? Describe(plan).c_str() : "");
 }
 
 void Over(Tunnel& tunnel) {
@@ -351,7 +354,7 @@ int main(int count, char** words) {
     Bury();
   }
 
-  printf("{\"tunnels\":%lu,\"aborts\":%lu,\"failures\":%lu,\"bytes\":%lu,\"milliseconds\":%ld}\n", done, aborts, failures,
-         bytes, static_cast<long>(Now() - begin));
+  printf("{\"tunnels\":%lu,\"aborts\":%lu,\"failures\":%lu,\"bytes\":%lu,\"milliseconds\":%ld}\n", done, aborts,
+         failures, bytes, static_cast<long>(Now() - begin));
   return failures == 0 ? 0 : 1;
 }

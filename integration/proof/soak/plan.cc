@@ -108,7 +108,9 @@ void Mixed(Random& random, Plan& plan) {
   }
   Ends(random, plan);
   for (int side = 0; side < 2; ++side) {
-    if (random.Chance(0.2)) plan.receive_buffer[side] = static_cast<int>(random.Logarithmic(4096, 262144));
+    // A window below the segments of the loopback device is worth some kilobytes a second: for little data only.
+    const double least = plan.from[1 - side].length > 20000 ? 131072 : 4096;
+    if (random.Chance(0.2)) plan.receive_buffer[side] = static_cast<int>(random.Logarithmic(least, 524288));
     plan.no_delay[side] = random.Chance(0.5);
   }
 }
@@ -144,7 +146,7 @@ void Dialogue(Random& random, Plan& plan) {
 void SlowReaders(Random& random, Plan& plan) {
   plan.kind = Kind::kConnect;
   for (Direction& direction : plan.from) {
-    direction.length = random.Logarithmic(2 * kMegabyte, 16 * kMegabyte);
+    direction.length = random.Logarithmic(2 * kMegabyte, 12 * kMegabyte);
     direction.write_low = 500;
     direction.write_high = 30000;
     direction.write_pause = 0.02;
@@ -154,7 +156,7 @@ void SlowReaders(Random& random, Plan& plan) {
     direction.read_pause_most = random.Between(20, 60);
     direction.read_delay = random.Below(300);
   }
-  for (int side = 0; side < 2; ++side) plan.receive_buffer[side] = static_cast<int>(random.Logarithmic(4096, 65536));
+  for (int side = 0; side < 2; ++side) plan.receive_buffer[side] = static_cast<int>(random.Logarithmic(131072, 524288));
 }
 
 // Who may write, writes as fast as it can.
@@ -180,11 +182,16 @@ Plan MakePlan(const std::string& traffic, uint64_t write, uint64_t seed, uint64_
   plan.index = index;
   plan.proxy = index % proxies;
   for (Direction& direction : plan.from) direction.origin = random.Below(Pattern::kPeriod);
-  if (traffic == "last-words") LastWords(random, plan);
-  else if (traffic == "dialogue") Dialogue(random, plan);
-  else if (traffic == "slow-readers") SlowReaders(random, plan);
-  else if (traffic.rfind("stalled-", 0) == 0) Stalled(traffic.substr(8), write, plan);
-  else Mixed(random, plan);
+  if (traffic == "last-words")
+    LastWords(random, plan);
+  else if (traffic == "dialogue")
+    Dialogue(random, plan);
+  else if (traffic == "slow-readers")
+    SlowReaders(random, plan);
+  else if (traffic.rfind("stalled-", 0) == 0)
+    Stalled(traffic.substr(8), write, plan);
+  else
+    Mixed(random, plan);
   return plan;
 }
 
@@ -211,8 +218,8 @@ std::string Describe(const Plan& plan) {
   for (const Side side : {Side::kClient, Side::kUpstream}) {
     const Direction& way = plan.from[static_cast<size_t>(side)];
     text << "; from the " << NameOf(side) << ": " << way.length << " bytes in writes of " << way.write_low << ".."
-         << way.write_high << ", pauses " << way.write_pause << " of up to " << way.write_pause_most
-         << " ms; read by " << way.read_most;
+         << way.write_high << ", pauses " << way.write_pause << " of up to " << way.write_pause_most << " ms; read by "
+         << way.read_most;
     if (way.read_burst > 0) text << " with a pause of up to " << way.read_pause_most << " ms each " << way.read_burst;
   }
   return text.str();

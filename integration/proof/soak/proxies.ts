@@ -28,6 +28,7 @@ export function startProxy(name: string, options: ProgramOptions, {env = {}, des
 		...(descriptors === undefined ? {execArgv: ['--import=tsx']} : {execPath: '/bin/sh', execArgv: ['-c', `ulimit -n ${descriptors} && exec "${process.execPath}" --import=tsx "$@"`, 'sh']}),
 		stdio: ['ignore', 'inherit', 'pipe', 'ipc'], env: {...process.env, ...env},
 	});
+	child.setMaxListeners(0); // Who asks about several tunnels at once, listens as often.
 	let stderr = '';
 	child.stderr!.setEncoding('utf8').on('data', (chunk: string) => {
 		stderr += chunk;
@@ -45,12 +46,12 @@ export function startProxy(name: string, options: ProgramOptions, {env = {}, des
 			}
 		}
 	});
-	const message = async <Type extends Message['type']>(type: Type, limit: number): Promise<Extract<Message, {readonly type: Type}>> => {
+	const message = async <Type extends Message['type']>(type: Type, limit: number, fits: (message: Extract<Message, {readonly type: Type}>) => boolean = () => true): Promise<Extract<Message, {readonly type: Type}>> => {
 		const done = new AbortController();
 		try {
 			return await within(`${name} says ${type}`, new Promise((resolve, reject) => {
 				const onMessage = (message: Message) => {
-					if (message.type === type) {
+					if (message.type === type && fits(message as Extract<Message, {readonly type: Type}>)) {
 						resolve(message as Extract<Message, {readonly type: Type}>);
 					}
 				};
@@ -89,7 +90,7 @@ export function startProxy(name: string, options: ProgramOptions, {env = {}, des
 			return lanes;
 		},
 		async statsOf(address) {
-			const answer = message('stats', 5000);
+			const answer = message('stats', 5000, message => message.address === address);
 			child.send({type: 'stats', address} satisfies Command);
 			const {stats} = await answer;
 			return stats;

@@ -60,7 +60,8 @@ void End::Begin() {
   if (write_at > now) Wake(write_at);
   if (read_at > now) Wake(read_at);
 
-  heading = (plan.kind == Kind::kConnect || plan.kind == Kind::kUpgrade) && (side == Side::kClient || plan.kind == Kind::kUpgrade);
+  heading = (plan.kind == Kind::kConnect || plan.kind == Kind::kUpgrade) &&
+            (side == Side::kClient || plan.kind == Kind::kUpgrade);
   if (heading && side == Side::kClient) {
     const std::string target = tunnel.address() + ":" + std::to_string(load::upstream_port);
     const std::string request =
@@ -84,7 +85,8 @@ void End::Advance(uint32_t events) {
   if (events & EPOLLOUT) write_blocked = false;
 
   const auto reading = [&] {
-    return !over && !eof && (heading || (now >= read_at && (load::resumed || !tunnel.plan.stalled[static_cast<size_t>(side)])));
+    return !over && !eof &&
+           (heading || (now >= read_at && (load::resumed || !tunnel.plan.stalled[static_cast<size_t>(side)])));
   };
   if (reading() && !Read()) return;
   Write();
@@ -202,7 +204,8 @@ void End::Write() {
       // The client begins.
       limit = std::min(limit, (received / message + (side == Side::kClient ? 1 : 0)) * message);
     }
-    const uint64_t wanted = chance.Logarithmic(static_cast<double>(out().write_low), static_cast<double>(out().write_high));
+    const uint64_t wanted =
+        chance.Logarithmic(static_cast<double>(out().write_low), static_cast<double>(out().write_high));
     const uint64_t most = std::min<uint64_t>({limit - sent, wanted, Pattern::kLongest});
     if (most == 0) return;
 
@@ -275,8 +278,8 @@ void End::SawReset(int error, const char* call) {
   // Who has been sent a FIN and then a reset is told that the pipe is broken.
   if (by_proxy && error == EPIPE && eof) error = ECONNRESET;
   if (!tunnel.aborted && !by_proxy) {
-    return tunnel.Fail(std::string("the ") + NameOf(side) + " got an error of " + call + " that nobody had caused: " +
-                       strerror(error));
+    return tunnel.Fail(std::string("the ") + NameOf(side) + " got an error of " + call +
+                       " that nobody had caused: " + strerror(error));
   }
   if (error != ECONNRESET) {
     return tunnel.Fail(std::string("the ") + NameOf(side) + " got, instead of a reset, at " + call + ": " +
