@@ -19,7 +19,7 @@ uint64_t Length(Random& random) {
   const double dice = random.Fraction();
   if (dice < 0.08) return 0;
   if (dice < 0.80) return random.Logarithmic(1, 256 * kKilobyte);
-  if (dice < 0.985) return random.Logarithmic(256 * kKilobyte, 4 * kMegabyte);
+  if (dice < 0.96) return random.Logarithmic(256 * kKilobyte, 4 * kMegabyte);
   return random.Logarithmic(4 * kMegabyte, 64 * kMegabyte);
 }
 
@@ -40,9 +40,11 @@ void Writes(Random& random, Direction& direction) {
     direction.write_low = 65536;
     direction.write_high = kMegabyte;
   }
+}
 
-  // Pauses are what makes a lane quiet, and so lets it into the kernel, in the midst of traffic. No more than some
-  // twenty in a stream.
+// Pauses are what makes a lane quiet, and so lets it into the kernel, in the midst of traffic. No more than some twenty
+// in a stream.
+void Pauses(Random& random, Direction& direction) {
   if (random.Chance(0.6)) {
     const double mean = std::max(1.0, std::sqrt(static_cast<double>(direction.write_low) * direction.write_high));
     const double writes = std::max(1.0, static_cast<double>(direction.length) / mean);
@@ -96,15 +98,19 @@ void Mixed(Random& random, Plan& plan) {
   const double dice = random.Fraction();
   plan.kind = dice < 0.5 ? Kind::kConnect : dice < 0.75 ? Kind::kPair : Kind::kUpgrade;
   plan.early = random.Chance(0.5);
+  if (random.Chance(0.25)) plan.dialogue = random.Logarithmic(1, 20000);
+  const uint64_t messages = random.Between(3, 60);
   for (Direction& direction : plan.from) {
-    direction.length = Length(random);
-    Writes(random, direction);
+    if (plan.dialogue > 0) {
+      direction.length = messages * plan.dialogue;
+      direction.write_low = 1 + plan.dialogue / random.Between(1, 10);
+      direction.write_high = direction.write_low + plan.dialogue;
+    } else {
+      direction.length = Length(random);
+      Writes(random, direction);
+    }
+    Pauses(random, direction);
     Reads(random, direction);
-  }
-  if (random.Chance(0.25)) {
-    plan.dialogue = random.Logarithmic(1, 20000);
-    const uint64_t messages = random.Between(3, 60);
-    for (Direction& direction : plan.from) direction.length = messages * plan.dialogue;
   }
   Ends(random, plan);
   for (int side = 0; side < 2; ++side) {
