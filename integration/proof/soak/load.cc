@@ -51,6 +51,7 @@ std::priority_queue<Alarm> alarms;
 std::vector<uint64_t> finished;  // to be deleted when nobody is in the middle of them
 uint64_t started = 0, done = 0, aborts = 0, failures = 0, bytes = 0;
 Time give_up_at = -1;
+bool going = false;
 int epoll = -1;
 int listener = -1;
 
@@ -168,6 +169,8 @@ void Obey(const std::string& line) {
       tunnel->client.Advance(0);
       tunnel->upstream.Advance(0);
     }
+  } else if (word == "go") {
+    going = true;
   } else if (word == "resume") {
     Resume();
   } else if (word == "sent") {
@@ -206,15 +209,14 @@ void Resume() {
 }
 
 // False once there is nothing more to come.
-bool ReadInput(std::string& last_word) {
+bool ReadInput() {
   static std::string input;
   char chunk[65536];
   const ssize_t length = read(0, chunk, sizeof chunk);
   if (length == 0) return false;
   if (length > 0) input.append(chunk, static_cast<size_t>(length));
   for (size_t end; (end = input.find('\n')) != std::string::npos; input.erase(0, end + 1)) {
-    last_word = input.substr(0, end);
-    Obey(last_word);
+    Obey(input.substr(0, end));
   }
   return true;
 }
@@ -315,8 +317,8 @@ int main(int count, char** words) {
 
   epoll = epoll_create1(EPOLL_CLOEXEC);
   Listen();
-  for (std::string word; word != "go";) {
-    if (!ReadInput(word)) return 2;
+  while (!going) {
+    if (!ReadInput()) return 2;
   }
   fcntl(0, F_SETFL, O_NONBLOCK);
   Add(0, kInput, EPOLLIN);
@@ -340,8 +342,7 @@ int main(int count, char** words) {
     for (int index = 0; index < ready; ++index) {
       const uint64_t tag = events[index].data.u64;
       if (tag == kInput) {
-        std::string word;
-        if (!ReadInput(word)) return 2;
+        if (!ReadInput()) return 2;
       } else if (tag == kListener) {
         Accept();
       } else {

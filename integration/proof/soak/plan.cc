@@ -165,6 +165,23 @@ void SlowReaders(Random& random, Plan& plan) {
   for (int side = 0; side < 2; ++side) plan.receive_buffer[side] = static_cast<int>(random.Logarithmic(131072, 524288));
 }
 
+// Much in one direction, as fast as it can be written, soon after a pause in which the lane has come into the kernel; in
+// the other one a little, and a FIN in the midst of it.
+void Bulk(Random& random, Plan& plan) {
+  plan.kind = Kind::kConnect;
+  const size_t sender = random.Below(2);
+  Direction& much = plan.from[sender];
+  much.length = random.Logarithmic(8 * kMegabyte, 64 * kMegabyte);
+  much.write_low = 65536;
+  much.write_high = kMegabyte;
+  much.start_delay = random.Below(300);
+  much.read_most = 262144;
+  Direction& little = plan.from[1 - sender];
+  little.length = random.Logarithmic(1000, 200000);
+  little.write_low = 100;
+  Reads(random, little);
+}
+
 // Who may write, writes as fast as it can.
 void Stalled(const std::string& reader, uint64_t write, Plan& plan) {
   plan.kind = Kind::kConnect;
@@ -194,6 +211,8 @@ Plan MakePlan(const std::string& traffic, uint64_t write, uint64_t seed, uint64_
     Dialogue(random, plan);
   else if (traffic == "slow-readers")
     SlowReaders(random, plan);
+  else if (traffic == "bulk")
+    Bulk(random, plan);
   else if (traffic.rfind("stalled-", 0) == 0)
     Stalled(traffic.substr(8), write, plan);
   else

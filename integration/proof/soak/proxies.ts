@@ -5,6 +5,7 @@ import {setTimeout as wait} from 'node:timers/promises';
 import {fileURLToPath} from 'node:url';
 import type {Engine, LaneStats, TunnelStats} from '../../../plugin/index.ts';
 import {within} from '../../until.ts';
+import {ignore} from '../../wire.ts';
 import type {Command, Message, ProgramOptions} from './proxy-program.ts';
 
 /** A proxy as a process of its own. */
@@ -28,6 +29,7 @@ export function startProxy(name: string, options: ProgramOptions, {env = {}, des
 		...(descriptors === undefined ? {execArgv: ['--import=tsx']} : {execPath: '/bin/sh', execArgv: ['-c', `ulimit -n ${descriptors} && exec "${process.execPath}" --import=tsx "$@"`, 'sh']}),
 		stdio: ['ignore', 'inherit', 'pipe', 'ipc'], env: {...process.env, ...env},
 	});
+	child.on('error', ignore); // It has ended, and is asked all the same.
 	child.setMaxListeners(0); // Who asks about several tunnels at once, listens as often.
 	let stderr = '';
 	child.stderr!.setEncoding('utf8').on('data', (chunk: string) => {
