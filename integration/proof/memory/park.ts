@@ -25,6 +25,9 @@ export type ParkOptions = {
 	/** When the writers are blocked, before anybody reads. */
 	readonly whenBlocked?: (proxy: Proxy) => Promise<void>;
 	readonly plugin?: Readonly<Record<string, number>>;
+
+	/** Nobody reads at all: for tunnels that would not come to an end. */
+	readonly forever?: boolean;
 };
 
 /** Bytes, in excess of what was there before. */
@@ -46,7 +49,7 @@ export type Parked = {
 };
 
 /** Lets senders run against readers that do not read, until they are blocked; says what that costs; and then lets everybody go on to the end. */
-export async function park({engine, tunnels, write, reader, seconds = 15, env, whenOpen, whenBlocked, plugin}: ParkOptions): Promise<Parked> {
+export async function park({engine, tunnels, write, reader, seconds = 15, env, whenOpen, whenBlocked, plugin, forever = false}: ParkOptions): Promise<Parked> {
 	const load = await startLoad({seed: 1, tunnels, at_once: tunnels, seconds: 60, hang: 120, write, traffic: `stalled-${reader}`, held: 1});
 	const proxy = engine === undefined ? undefined : startProxy(engine, {engine, upstreamPort: load.upstreamPort, ...(plugin && {plugin})}, {...(env && {env})});
 	const failures: string[] = [];
@@ -112,9 +115,12 @@ export async function park({engine, tunnels, write, reader, seconds = 15, env, w
 			await whenBlocked?.(proxy);
 		}
 
-		load.say('resume');
-		await over;
-		await Promise.all(joins);
+		if (!forever) {
+			load.say('resume');
+			await over;
+			await Promise.all(joins);
+		}
+
 		return {
 			payload, tally, failures,
 			sockets: after.sockets - before.sockets, slab: after.slab - before.slab, unavailable: before.available - after.available, process: after.process - before.process,

@@ -30,7 +30,7 @@ add('with a ring that is too small, some are not', async t => {
 async function askAtOnce(addon?: string): Promise<{readonly heard: number; readonly failures: readonly string[]}> {
 	let heard = 0;
 	const {failures} = await park({
-		engine: 'sockmap', tunnels, write: 65_536, reader: 'both', plugin: {capacity: tunnels}, ...(addon !== undefined && {env: {HTTP_PROXY_SOCKMAP_ADDON: addon}}),
+		engine: 'sockmap', tunnels, write: 65_536, reader: 'both', plugin: {capacity: tunnels}, forever: addon !== undefined, ...(addon !== undefined && {env: {HTTP_PROXY_SOCKMAP_ADDON: addon}}),
 		async whenOpen(proxy) {
 			await counted(proxy, ({state}) => state === 'kernel');
 			process.kill(proxy.child.pid!, 'SIGSTOP');
