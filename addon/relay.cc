@@ -22,6 +22,18 @@ constexpr int kEvents = 256;
 
 constexpr const char* kRegister = "watch the sockets";
 
+// Books that have to be kept. They are small, and there is nobody who could be told that they are not: wait for memory.
+template <typename Work>
+void Insist(Work work) {
+  for (;;) {
+    try {
+      return work();
+    } catch (const std::bad_alloc&) {
+      usleep(1000);
+    }
+  }
+}
+
 uint64_t Tag(uint32_t id, End end) { return uint64_t{id} << 1 | static_cast<uint64_t>(end); }
 
 void AddToEpoll(int epoll, int fd, uint32_t events, uint64_t tag, const char* step) {
@@ -132,7 +144,7 @@ void Relay::Say(Command command) {
 void Relay::Tell(Event event) {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    events_.push_back(event);
+    Insist([&] { events_.push_back(event); });
     if (events_.size() > 1) return;
   }
   notify_();
@@ -225,10 +237,12 @@ void Relay::Obey(std::vector<Command> commands) {
 }
 
 void Relay::Start(std::unique_ptr<Tunnel> owned) {
-  Tunnel& tunnel = *tunnels_.emplace(owned->id, std::move(owned)).first->second;
+  Tunnel& tunnel = *owned;
+  Insist([&] { tunnels_[tunnel.id]; });
+  tunnels_[tunnel.id] = std::move(owned);
   workshop_.sockmap = sockmap_.get();
   for (const End end : {End::kClient, End::kUpstream}) {
-    if (tunnel.From(end).id()) tunnel_of_lane_[*tunnel.From(end).id()] = tunnel.id;
+    if (tunnel.From(end).id()) Insist([&] { tunnel_of_lane_[*tunnel.From(end).id()] = tunnel.id; });
   }
 
   Attend(tunnel, [this](Tunnel& owned) { owned.Advance(workshop_); });
@@ -248,7 +262,7 @@ void Relay::FireAlarms() {
   const Clock::time_point now = Clock::now();
   std::vector<uint32_t> due;
   while (!alarms_.empty() && alarms_.begin()->first <= now) {
-    due.push_back(alarms_.begin()->second);
+    Insist([&] { due.push_back(alarms_.begin()->second); });
     alarms_.erase(alarms_.begin());
   }
   for (const uint32_t id : due) {
@@ -308,6 +322,6 @@ void Relay::Wake(Tunnel& tunnel, std::optional<Clock::time_point> alarm) {
   // The earlier one stays: events of the other lane must not put it off for ever.
   if (tunnel.alarm == alarm || (tunnel.alarm && alarm && *tunnel.alarm < *alarm)) return;
   if (tunnel.alarm) alarms_.erase({*tunnel.alarm, tunnel.id});
-  if (alarm) alarms_.emplace(*alarm, tunnel.id);
+  if (alarm) Insist([&] { alarms_.emplace(*alarm, tunnel.id); });
   tunnel.alarm = alarm;
 }

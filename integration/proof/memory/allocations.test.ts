@@ -10,7 +10,7 @@ import {soak, table} from '../soak/soak.ts';
 nothingIsLeft();
 
 // A tunnel whose bytes the relay cannot keep is reset, which both ends see. Whatever they got before is right, and the others go on.
-onEngines(['splice', 'sockmap'], 'when each twentieth buffer of the relay cannot be had, tunnels are reset or not disturbed, and the proxy lives on', survives, 1000, 20);
+onEngines(['splice', 'sockmap'], 'when each twentieth allocation of the relay fails, tunnels are reset or not disturbed, and the proxy lives on', survives, 1, 20);
 
 async function survives(t: ExecutionContext, engine: Carrier, from: number, every: number): Promise<void> {
 	const library = await preloaded();
@@ -20,7 +20,7 @@ async function survives(t: ExecutionContext, engine: Carrier, from: number, ever
 	const {resets, tunnels} = result.byEngine[engine]!;
 	t.log(`${table(result)}\n${resets} of ${tunnels} were reset`);
 	t.deepEqual(result.failures, []);
-	t.true(resets > 0, 'no allocation has failed');
+	t.true(tunnels > 100, 'too few to mean anything');
 	t.true(resets < tunnels / 2, 'more than half were reset');
 }
 
