@@ -34,17 +34,17 @@ export async function baseline(): Promise<Holdings> {
 }
 
 /** Resolves when nothing is held that was not held then; rejects with a list of it. */
-export async function released(before: Holdings): Promise<void> {
+export async function released(before: Holdings, by: number | 'self' = 'self'): Promise<void> {
 	try {
-		await until('everything is released', () => surplus(before).length === 0, 5000);
+		await until('everything is released', () => surplus(before, by).length === 0, 5000);
 	} catch {
-		throw new Error(`Left behind: ${surplus(before).join(', ')}`);
+		throw new Error(`Left behind: ${surplus(before, by).join(', ')}`);
 	}
 }
 
-function surplus(before: Holdings): string[] {
+function surplus(before: Holdings, by: number | 'self'): string[] {
 	const surplus: string[] = [];
-	for (const [kind, names] of holdings()) {
+	for (const [kind, names] of holdings(by)) {
 		const known = before.get(kind) ?? [];
 		const fresh = names.filter(name => !known.includes(name));
 		// Node may replace one of its own (an epoll set of a worker, say): more of a kind is the leak, not another.
@@ -56,22 +56,23 @@ function surplus(before: Holdings): string[] {
 	return surplus;
 }
 
-function holdings(): Holdings {
+/** What that process holds now. */
+export function holdings(by: number | 'self' = 'self'): Holdings {
 	const found = new Map<string, string[]>();
 	const add = (kind: string, name: string) => {
 		found.set(kind, [...found.get(kind) ?? [], name]);
 	};
 
-	for (const fd of fs.readdirSync('/proc/self/fd')) {
-		const link = readOrNothing(() => fs.readlinkSync(`/proc/self/fd/${fd}`));
+	for (const fd of fs.readdirSync(`/proc/${by}/fd`)) {
+		const link = readOrNothing(() => fs.readlinkSync(`/proc/${by}/fd/${fd}`));
 		const kind = /^anon_inode:\[?(?<kind>[\w-]+)\]?$/u.exec(link)?.groups?.kind ?? /^(?<kind>socket|pipe):/u.exec(link)?.groups?.kind;
 		if (kind !== undefined) {
 			add(kind, `${fd}→${link}`);
 		}
 	}
 
-	for (const task of fs.readdirSync('/proc/self/task')) {
-		for (const pid of readOrNothing(() => fs.readFileSync(`/proc/self/task/${task}/children`, 'utf8')).split(' ').filter(Boolean)) {
+	for (const task of fs.readdirSync(`/proc/${by}/task`)) {
+		for (const pid of readOrNothing(() => fs.readFileSync(`/proc/${by}/task/${task}/children`, 'utf8')).split(' ').filter(Boolean)) {
 			const command = readOrNothing(() => fs.readFileSync(`/proc/${pid}/comm`, 'utf8')).trim();
 			// The compiler that loads our TypeScript is a child too.
 			if (command !== 'esbuild' && command !== '') {
