@@ -55,8 +55,8 @@ export async function mapsAreEmpty({maps}: KernelObjects): Promise<void> {
 
 /** Resolves when the kernel knows no socket that is bound to the port or connected to it, except those that wait out their time after a good end. */
 export async function socketsAreGone(...ports: readonly number[]): Promise<void> {
-	await untilNothing('sockets', () => ports.flatMap(port => run('ss', ['-Htan', `( sport = :${port} or dport = :${port} )`])
-		.split('\n').filter(line => line !== '' && !line.startsWith('TIME-WAIT'))));
+	await untilNothing('sockets', () => ports.flatMap(port => run('ss', ['-Htano', `( sport = :${port} or dport = :${port} )`])
+		.split('\n').filter(line => line !== '' && !line.includes('timer:(timewait'))));
 }
 
 /** How many threads of the relay the process has. */
