@@ -75,6 +75,11 @@ void BoundBuffers(int fd) {
   setsockopt(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, &kReceiveLimit, sizeof kReceiveLimit);
 }
 
+void ForgetSoon(int fd) {
+  constexpr int kSeconds = 2;  // as long as the relay itself waits for an answer to its FIN
+  setsockopt(fd, IPPROTO_TCP, TCP_LINGER2, &kSeconds, sizeof kSeconds);
+}
+
 double ReceiveBufferUse(int fd) {
   uint32_t memory[SK_MEMINFO_VARS] = {};
   socklen_t length = sizeof memory;

@@ -34,6 +34,10 @@ constexpr int kUnsentLimit = 512 * 1024;
 // that. Does nothing to what is not TCP.
 void BoundBuffers(int fd);
 
+// Has the kernel forget the connection a few seconds after it was closed without its peer having ended, and answer what
+// comes then with a reset. It does so at once where bytes are unread, and after a minute otherwise.
+void ForgetSoon(int fd);
+
 // How much of its receive buffer is in use. It can be more than all.
 double ReceiveBufferUse(int fd);
 
