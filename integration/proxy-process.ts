@@ -33,9 +33,12 @@ type ProcessOptions = ProgramOptions & {
 
 	/** Run it without any capability. */
 	readonly as?: Unprivileged;
+
+	/** Another program that says and understands the same. */
+	readonly program?: URL;
 };
 
-export function startProxyProcess(t: ExecutionContext, {addon, as, ...options}: ProcessOptions): ProxyProcess {
+export function startProxyProcess(t: ExecutionContext, {addon, as, program = ordinaryProgram, ...options}: ProcessOptions): ProxyProcess {
 	const child = fork(as?.program ?? fileURLToPath(program), [JSON.stringify(options)], {
 		execArgv: ['--import=tsx'],
 		stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
@@ -69,7 +72,7 @@ export function startProxyProcess(t: ExecutionContext, {addon, as, ...options}: 
 
 export function startProxyWorker(t: ExecutionContext, options: ProgramOptions): ProxyElsewhere & {readonly worker: Worker} {
 	// What loads TypeScript into the main thread does not do it in a worker by itself.
-	const loader = `import('tsx/esm/api').then(({register}) => { register(); return import('${program.href}'); })`;
+	const loader = `import('tsx/esm/api').then(({register}) => { register(); return import('${ordinaryProgram.href}'); })`;
 	const worker = new Worker(loader, {eval: true, workerData: options, execArgv: []});
 	t.teardown(async () => {
 		await worker.terminate();
@@ -120,4 +123,4 @@ function conversation(other: ChildProcess | Worker, command: (command: Command) 
 
 const addonVariable = 'HTTP_PROXY_SOCKMAP_ADDON';
 
-const program = new URL('proxy-program.ts', import.meta.url);
+const ordinaryProgram = new URL('proxy-program.ts', import.meta.url);

@@ -17,6 +17,9 @@ export type ProgramOptions = Options & {
 
 	/** Events of the tunnels in which a listener throws. The process goes on. */
 	readonly throwIn?: ReadonlyArray<keyof TunnelsEvents>;
+
+	/** An event of the tunnels in which a listener exits, with 9. */
+	readonly exitIn?: keyof TunnelsEvents;
 };
 
 export type Message =
@@ -36,11 +39,14 @@ export type Command =
 
 	/** Stop keeping the process alive for the sake of tunnels. */
 	| {readonly type: 'unref'}
-	| {readonly type: 'exit'; readonly code: number};
+	| {readonly type: 'exit'; readonly code: number}
+
+	/** Throw where nobody catches. */
+	| {readonly type: 'throw'};
 
 run((workerData as ProgramOptions | null) ?? JSON.parse(process.argv[2]!) as ProgramOptions); // eslint-disable-line @typescript-eslint/no-restricted-types
 
-function run({target, throwIn = [], ...options}: ProgramOptions): void {
+function run({target, throwIn = [], exitIn, ...options}: ProgramOptions): void {
 	const proxy = httpProxy.createProxyServer({...(target !== undefined && {target})});
 	proxy.on('error', ignore);
 	const tunnels = attach(proxy, options);
@@ -84,6 +90,12 @@ function run({target, throwIn = [], ...options}: ProgramOptions): void {
 		});
 	}
 
+	if (exitIn !== undefined) {
+		tunnels.on(exitIn, () => {
+			process.exit(9); // eslint-disable-line unicorn/no-process-exit
+		});
+	}
+
 	if (throwIn.length > 0) {
 		process.on('uncaughtException', ({message}) => {
 			tell({type: 'uncaught', text: message});
@@ -112,6 +124,10 @@ function run({target, throwIn = [], ...options}: ProgramOptions): void {
 
 			case 'exit': {
 				process.exit(command.code);
+			}
+
+			case 'throw': {
+				throw new Error('thrown by order');
 			}
 		}
 	});

@@ -17,6 +17,9 @@ export type Peers = {
 	/** Resolves with the local port of the client once its tunnel is open at both ends. Rejects if it is refused. */
 	opened(id: number): Promise<number>;
 
+	/** Resolves once the client knows whether it has its tunnel or not. */
+	answered(id: number): Promise<void>;
+
 	/** What that end has told last. */
 	report(id: number): Report | undefined;
 
@@ -70,6 +73,7 @@ async function start(t: ExecutionContext, given: readonly string[]): Promise<Pee
 		await until('the upstreams listen', () => port !== 0);
 	}
 
+	const answered = async (id: number) => until(`tunnel ${id} is answered`, () => answers.has(id));
 	return {
 		child,
 		pid: child.pid!,
@@ -80,7 +84,7 @@ async function start(t: ExecutionContext, given: readonly string[]): Promise<Pee
 			child.send(order);
 		},
 		async opened(id) {
-			await until(`tunnel ${id} is answered`, () => answers.has(id));
+			await answered(id);
 			const answer = answers.get(id)!;
 			if (answer.type === 'refused') {
 				throw new Error(`Tunnel ${id} was refused: ${answer.text}`);
@@ -88,6 +92,7 @@ async function start(t: ExecutionContext, given: readonly string[]): Promise<Pee
 
 			return answer.localPort;
 		},
+		answered,
 		report: id => reports.get(id),
 		async kill() {
 			child.kill('SIGKILL');
