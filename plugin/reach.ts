@@ -26,15 +26,19 @@ export async function redirect({request, target, user, access: {onRequest}}: Jou
 	let reaction: Reaction | undefined | void;
 	try {
 		reaction = await onRequest?.(target, request, user);
+		return reaction === undefined || reaction === null ? target : obey(reaction, target);
 	} catch (error) {
+		if (error instanceof Rejection) {
+			throw error;
+		}
+
+		// Thrown by it, or by reading what it has returned, which can be anything.
 		debug('onRequest() failed: %o', error);
 		throw new Rejection(500, 'Could not find out what to do with this request.', {error: 'proxy_internal_error'});
 	}
+}
 
-	if (reaction === undefined || reaction === null) {
-		return target;
-	}
-
+function obey(reaction: Reaction, target: Target): Target {
 	if ('status' in reaction) {
 		const {status, headers, body} = reaction;
 		// An answer of 2xx would be a tunnel, and one of 1xx is none.
