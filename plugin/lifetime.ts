@@ -28,7 +28,15 @@ Closes a socket in the order that listeners know: `end`, `finish`, `close`.
 export function endGracefully(socket: Socket): void {
 	emitEnd(socket);
 	afterEnd(socket, true, () => {
-		socket.destroySoon();
+		// As `destroySoon()` does, but before a listener that may throw.
+		socket.end();
+		if (socket.writableFinished) {
+			socket.destroy();
+		} else {
+			socket.prependOnceListener('finish', () => {
+				socket.destroy();
+			});
+		}
 	});
 }
 
@@ -37,7 +45,8 @@ Does something once the `end` that is `due` has fired, or at once.
 */
 export function afterEnd(socket: Socket, due: boolean, action: () => void): void {
 	if (due && !socket.readableEnded && !socket.destroyed) {
-		socket.once('end', action);
+		// First, because a listener that throws keeps those after it from being called.
+		socket.prependOnceListener('end', action);
 	} else {
 		action();
 	}

@@ -23,7 +23,8 @@ export function makeShell(socket: Socket, unread: number, end: End, tenant: Tena
 	socket.allowHalfOpen = true;
 	// Before http-proxy's own listener, which ends the other socket.
 	socket.prependListener('error', onError);
-	socket.on('close', onClose);
+	// A listener that throws keeps those after it from being called.
+	socket.prependListener('close', onClose);
 }
 
 const standInOf = Symbol('stand-in');
