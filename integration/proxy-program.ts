@@ -92,7 +92,7 @@ function run({target, throwIn = [], exitIn, ...options}: ProgramOptions): void {
 
 	if (exitIn !== undefined) {
 		tunnels.on(exitIn, () => {
-			process.exit(9); // eslint-disable-line unicorn/no-process-exit
+			process.exit(9);
 		});
 	}
 
@@ -124,6 +124,7 @@ function run({target, throwIn = [], exitIn, ...options}: ProgramOptions): void {
 
 			case 'exit': {
 				process.exit(command.code);
+				break;
 			}
 
 			case 'throw': {

@@ -60,7 +60,8 @@ onEnginesAtOnce(['splice', 'sockmap'], `while the event loop of the proxy is blo
 		const now = came();
 		const took = (Date.now() - from) / 1000;
 		slowest = Math.min(slowest, (now.reduce((sum, bytes) => sum + bytes, 0) - before.reduce((sum, bytes) => sum + bytes, 0)) / took);
-		t.true(now.every((bytes, index) => bytes > before[index]!), `every tunnel goes on: ${before.join(', ')} → ${now.join(', ')}`);
+		const then = before;
+		t.true(now.every((bytes, index) => bytes > then[index]!), `every tunnel goes on: ${then.join(', ')} → ${now.join(', ')}`);
 		[from, before] = [Date.now(), now];
 		const leaver = leavers[left.length];
 		if (leaver !== undefined) {

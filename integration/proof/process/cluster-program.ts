@@ -3,7 +3,7 @@ import {createServer} from 'node:http';
 import type {AddressInfo} from 'node:net';
 import process from 'node:process';
 import httpProxy from 'http-proxy';
-import {sockmap} from '../../../plugin/index.ts';
+import {capabilities, sockmap} from '../../../plugin/index.ts';
 import type {Message, ProgramOptions} from '../../proxy-program.ts';
 import {ignore} from '../../wire.ts';
 
@@ -17,16 +17,12 @@ export type ClusterMessage =
 const {target, ...options} = JSON.parse(process.argv[2]!) as ProgramOptions;
 
 if (cluster.isPrimary) {
-	let port = 0;
 	let isEnding = false;
 	const fork = () => {
-		const worker = cluster.fork({[portVariable()]: String(port)});
+		const worker = cluster.fork();
 		worker.on('message', (message: Message) => {
-			port = message.type === 'ready' ? message.port : port;
-			tell(message.type === 'ready' ? {type: 'worker', pid: worker.process.pid!, port} : {type: 'said', pid: worker.process.pid!, message});
-			if (message.type === 'ready' && Object.keys(cluster.workers!).length < 2) {
-				fork(); // The second one, once the first has found a port.
-			}
+			const {pid} = worker.process;
+			tell(message.type === 'ready' ? {type: 'worker', pid: pid!, port: message.port} : {type: 'said', pid: pid!, message});
 		});
 	};
 
@@ -41,6 +37,7 @@ if (cluster.isPrimary) {
 			process.disconnect();
 		});
 	});
+	fork();
 	fork();
 } else {
 	const proxy = httpProxy.createProxyServer({target: target!});
@@ -64,13 +61,10 @@ if (cluster.isPrimary) {
 	tunnels.on('close', ({id}, stats) => {
 		say({type: 'close', id, stats});
 	});
-	server.listen(Number(process.env[portVariable()]), '127.0.0.1', () => {
-		say({type: 'ready', port: (server.address() as AddressInfo).port, capabilities: {} as never});
+	// One free port, and the same for all.
+	server.listen(0, '127.0.0.1', () => {
+		say({type: 'ready', port: (server.address() as AddressInfo).port, capabilities: capabilities()});
 	});
-}
-
-function portVariable(): string {
-	return 'CLUSTER_PORT';
 }
 
 function say(message: Message): void {

@@ -7,7 +7,7 @@ import {ignore} from '../../wire.ts';
 
 // A process that accepts nothing itself: its parent hands it connected sockets, and it carries each to the port that it was told.
 
-const {port, ...options} = JSON.parse(process.argv[2]!) as ProgramOptions & {readonly port: number};
+const {target: port, ...options} = JSON.parse(process.argv[2]!) as ProgramOptions;
 
 const tunnels = sockmap(undefined, options);
 for (const name of ['promoted', 'kept'] as const) {
@@ -26,7 +26,7 @@ process.on('message', async (_order, client?: Socket) => {
 
 	client.on('error', ignore);
 	client.allowHalfOpen = true;
-	const upstream = net.connect({host: '127.0.0.1', port, allowHalfOpen: true});
+	const upstream = net.connect({host: '127.0.0.1', port: Number(port), allowHalfOpen: true});
 	await once(upstream, 'connect');
 	tunnels.splice(client, upstream);
 });

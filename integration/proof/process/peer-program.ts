@@ -64,7 +64,7 @@ export type Saying =
 	| {readonly type: 'reports'; readonly reports: readonly Report[]};
 
 class Talker {
-	readonly id: number;
+	readonly #id: number;
 	#sent = 0;
 	#problem: string | undefined;
 	#isEnding = false;
@@ -77,7 +77,7 @@ class Talker {
 	readonly #reader: PatternReader;
 
 	constructor(id: number, socket: net.Socket, talk: Talk, side: 'client' | 'upstream') {
-		this.id = id;
+		this.#id = id;
 		this.#socket = socket;
 		this.#talk = talk;
 		this.#origin = originOf(id, side);
@@ -132,7 +132,7 @@ class Talker {
 
 		this.#hasChanged = false;
 		return {
-			id: this.id, sent: this.#sent, received: this.#reader.received, endings: this.#endings, isClosed: this.#socket.closed,
+			id: this.#id, sent: this.#sent, received: this.#reader.received, endings: this.#endings, isClosed: this.#socket.closed,
 			...(this.#problem !== undefined && {problem: this.#problem}),
 		};
 	}

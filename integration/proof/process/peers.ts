@@ -64,7 +64,8 @@ async function start(t: ExecutionContext, given: readonly string[]): Promise<Pee
 				break;
 			}
 
-			default: {
+			case 'opened':
+			case 'refused': {
 				answers.set(saying.id, saying);
 			}
 		}

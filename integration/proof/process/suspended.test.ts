@@ -90,7 +90,9 @@ onEngines(['sockmap'], 'what is in the kernel goes on while the proxy is stopped
 
 onEachEngine('a FIN and a reset that come while the proxy is stopped are passed on when it goes on', async (t, engine) => {
 	const {clients, upstreams, proxy} = await startAll(t, engine);
-	const strung = await string(clients, proxy, upstreams.port, {engine, plans: [plans[0]!, plans[0]!, plans[1]!, plans[1]!]});
+	// Libuv takes a reset for an end where it finds data before it in the same turn, so that on stream those that are reset have sent nothing.
+	const toBeReset: Plan = {client: engine === 'stream' ? silent : chatting, upstream: chatting};
+	const strung = await string(clients, proxy, upstreams.port, {engine, plans: [plans[0]!, toBeReset, plans[1]!, toBeReset]});
 	const [ended, reset, halfClosed, alsoReset] = strung.map(({id}) => id) as [number, number, number, number];
 	proxy.child.kill('SIGSTOP');
 	await stopped(proxy);

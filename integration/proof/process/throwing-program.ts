@@ -1,8 +1,9 @@
+/* eslint-disable @typescript-eslint/promise-function-async -- An async function could not throw at once. */
 import {createServer, type IncomingMessage} from 'node:http';
-import type {AddressInfo} from 'node:net';
+import type {AddressInfo, Socket} from 'node:net';
 import process from 'node:process';
 import httpProxy from 'http-proxy';
-import {sockmap, type Tunnel, type TunnelsEvents} from '../../../plugin/index.ts';
+import {capabilities, sockmap, type Tunnel, type TunnelsEvents} from '../../../plugin/index.ts';
 import type {Command, Message, ProgramOptions} from '../../proxy-program.ts';
 
 // A proxy in which everything that is called throws, if the request says so: `x-throw: NAME` for a hook or an event, `NAME, later` for a promise
@@ -74,7 +75,7 @@ tunnels.on('tunnel', tunnel => {
 	}
 });
 
-const requests = new WeakMap<object, IncomingMessage>();
+const requests = new WeakMap<Socket, IncomingMessage>();
 let opening: IncomingMessage;
 proxy.on('proxyReqWs', (_proxyRequest, request) => {
 	opening = request;
@@ -113,7 +114,7 @@ process.on('message', (command: Command) => {
 	}
 });
 server.listen(0, '127.0.0.1', () => {
-	tell({type: 'ready', port: (server.address() as AddressInfo).port, capabilities: {} as never});
+	tell({type: 'ready', port: (server.address() as AddressInfo).port, capabilities: capabilities()});
 });
 
 function trip(request: IncomingMessage | undefined, name: string): void {
@@ -122,7 +123,7 @@ function trip(request: IncomingMessage | undefined, name: string): void {
 	}
 
 	if (request?.headers[header] === `${name}, nothing`) {
-		throw undefined; // eslint-disable-line @typescript-eslint/only-throw-error, no-throw-literal, unicorn/no-useless-undefined -- That, too, is thrown.
+		throw undefined; // eslint-disable-line @typescript-eslint/only-throw-error -- That, too, is thrown.
 	}
 }
 
@@ -138,7 +139,7 @@ function fail(name: string): never {
 const context = Symbol('the request behind a context that nobody may touch');
 
 /** Throws at whatever is done to it by somebody who does not know the symbol. */
-function hostile(request: IncomingMessage): object {
+function hostile(request: IncomingMessage): unknown {
 	const touched = () => fail('context');
 	return new Proxy({}, {
 		get: (_object, name) => name === context ? request : touched(), has: (_object, name) => name === context || touched(), ownKeys: touched, getPrototypeOf: touched, getOwnPropertyDescriptor: touched, set: touched,
