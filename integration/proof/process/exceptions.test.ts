@@ -114,7 +114,9 @@ onEachEngine('whatever a hook or a listener throws, it costs the other tunnels n
 				break;
 			}
 
-			default:
+			case 'ready':
+			case 'refused':
+			case 'stats':
 		}
 	});
 	const {port} = await proxy.message('ready');
