@@ -74,7 +74,7 @@ async function start(t: ExecutionContext, given: readonly string[]): Promise<Pee
 		await until('the upstreams listen', () => port !== 0);
 	}
 
-	const answered = async (id: number) => until(`tunnel ${id} is answered`, () => answers.has(id));
+	const answered = async (id: number) => until(`tunnel ${id} is answered`, () => answers.has(id), 30_000);
 	return {
 		child,
 		pid: child.pid!,

@@ -52,7 +52,7 @@ export async function string(clients: Peers, proxy: ProxyElsewhere & {readonly p
 }
 
 /** Waits until both ends have told that their connection is closed. */
-export async function closedAt(peers: Peers, id: number, limit = 15_000): Promise<Report> {
+export async function closedAt(peers: Peers, id: number, limit = 30_000): Promise<Report> {
 	await until(`the end of tunnel ${id} is closed: ${JSON.stringify(peers.report(id))}`, () => peers.report(id)?.isClosed === true, limit);
 	return peers.report(id)!;
 }
