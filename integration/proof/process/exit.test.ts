@@ -104,7 +104,7 @@ onEachEngine('a worker that is terminated at any moment, in traffic and while tu
 		const strung = round % 2 === 0 ? await string(clients, proxy, upstreams.port, {engine, plans}) : [];
 		const objects = kernelObjects(process.pid);
 		const opening = ask(clients, port, upstreams.port, [...plans, ...plans]);
-		await wait(random() * 40);
+		await wait(random() * 200);
 		inBetween.push(...opening.filter(id => clients.report(id) !== undefined).map(String));
 		await within('the worker is terminated', worker.terminate());
 		await allSeeTheEnd(t, clients, upstreams, [...strung.map(({id}) => id), ...opening]);
