@@ -18,8 +18,11 @@ constexpr uint32_t kDeclTag = 17;
 constexpr uint32_t kTypeTag = 18;
 constexpr uint32_t kEnum64 = 19;
 
-// Anonymous structs nest a few levels deep in the kernel; more is a loop in broken data.
+// Anonymous structs nest a few levels deep in the kernel; more is a loop in broken data. Depth alone does not bound
+// what a struct of a hundred anonymous members of its own type costs: so many members are looked at for one path, of
+// which the kernel's structs have hundreds.
 constexpr int kMaxDepth = 16;
+constexpr uint32_t kMaxMembers = 10'000;
 
 // How many bytes follow the type's three words, or none for a kind that we do not know and cannot step over.
 std::optional<size_t> Trailing(uint32_t kind, size_t members) {
@@ -100,20 +103,24 @@ Btf::Btf(std::vector<uint8_t> bytes) : bytes_(std::move(bytes)) {
 
 std::optional<uint32_t> Btf::OffsetOf(std::string_view path) const {
   const auto [structure, fields] = SplitAtDot(path);
+  uint32_t left = kMaxMembers;
   for (const size_t position : types_) {
     const Type type = At(position);
     if (type.kind != BTF_KIND_STRUCT || type.name != structure) continue;
-    const auto bits = BitOffsetIn(type, fields, 0);
-    if (bits && *bits % 8 == 0) return static_cast<uint32_t>(*bits / 8);
+    const auto bits = BitOffsetIn(type, fields, 0, left);
+    // In one word, as the program has it.
+    if (bits && *bits % 8 == 0 && *bits / 8 <= UINT32_MAX) return static_cast<uint32_t>(*bits / 8);
   }
   return std::nullopt;
 }
 
-std::optional<uint64_t> Btf::BitOffsetIn(const Type& type, std::string_view path, int depth) const {
+std::optional<uint64_t> Btf::BitOffsetIn(const Type& type, std::string_view path, int depth, uint32_t& left) const {
   if (depth > kMaxDepth) return std::nullopt;
 
   const auto [field, rest] = SplitAtDot(path);
   for (uint32_t member = 0; member < type.members; ++member) {
+    if (left == 0) return std::nullopt;
+    --left;
     const size_t position = type.first_member + size_t{12} * member;
     const std::string_view name = Name(Word(position));
     const uint32_t id = Word(position + 4);
@@ -123,7 +130,7 @@ std::optional<uint64_t> Btf::BitOffsetIn(const Type& type, std::string_view path
 
     const Type inner = At(types_[id - 1]);
     if (inner.kind != BTF_KIND_STRUCT && inner.kind != BTF_KIND_UNION) continue;
-    const auto within = BitOffsetIn(inner, name.empty() ? path : rest, depth + 1);
+    const auto within = BitOffsetIn(inner, name.empty() ? path : rest, depth + 1, left);
     if (within) return offset + *within;
   }
   return std::nullopt;

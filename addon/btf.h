@@ -25,7 +25,8 @@ class Btf {
   struct Type;
 
   Type At(size_t position) const;
-  std::optional<uint64_t> BitOffsetIn(const Type& type, std::string_view path, int depth) const;
+  // Looks at no more than `left` members, and counts it down.
+  std::optional<uint64_t> BitOffsetIn(const Type& type, std::string_view path, int depth, uint32_t& left) const;
   std::string_view Name(uint32_t offset) const;
   uint32_t Word(size_t position) const;
 
