@@ -166,3 +166,19 @@ function dechunked(body: Uint8Array): Uint8Array {
 
 	return Buffer.concat(chunks);
 }
+
+test.serial('a client that expects 100 gets it, and its body arrives', async t => {
+	const seen: unknown[] = [];
+	const {running, origin} = await start(t, async (request, response) => {
+		let body = '';
+		for await (const chunk of request) {
+			body += String(chunk);
+		}
+
+		seen.push(request.headers.via?.startsWith('1.1 http-proxy-sockmap-'), request.headers.connection, body);
+		response.end('ok');
+	});
+	const answer = await send(t, running.port, `POST http://${origin}/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello`);
+	t.regex(answer, /^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 200 OK\r\n/u);
+	t.deepEqual(seen, [true, 'close', 'hello']);
+});

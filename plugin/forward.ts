@@ -85,11 +85,19 @@ type Exchange = {
 async function exchange({request, response, upstream, path, target, idleTimeout}: Exchange): Promise<void> {
 	const {method = 'GET', httpVersion} = request;
 	return new Promise((resolve, reject) => {
+		// All of them at once: with `Expect` among them, they are sent before this returns.
 		const outgoing = sendRequest({
-			method, path, headers: {...toRecord(endToEnd(request)), host: hostOf(target), ...bodyFraming(request)}, createConnection: () => upstream,
+			method,
+			path,
+			headers: {
+				...toRecord(endToEnd(request)),
+				host: hostOf(target),
+				...bodyFraming(request),
+				via: [...(request.headers.via ? [request.headers.via] : []), `${httpVersion} ${pseudonym}`].join(', '),
+				connection: 'close',
+			},
+			createConnection: () => upstream,
 		});
-		outgoing.setHeader('Via', [...(request.headers.via ? [request.headers.via] : []), `${httpVersion} ${pseudonym}`].join(', '));
-		outgoing.setHeader('Connection', 'close');
 		if (idleTimeout > 0) {
 			outgoing.setTimeout(idleTimeout, () => {
 				outgoing.destroy(new Rejection(504, `There was no byte of a response for ${idleTimeout} ms.`, {error: 'connection_timeout'}));
