@@ -1,10 +1,11 @@
+import process from 'node:process';
 import {setTimeout as wait} from 'node:timers/promises';
 
 /**
 Resolves when the condition holds. For states that nothing announces: descriptors of a process, counters of a lane.
 Whatever has an event is waited for by its event.
 */
-export async function until(what: string, condition: () => boolean, limit = 10_000): Promise<void> {
+export async function until(what: string, condition: () => boolean, limit = 10_000 * patience): Promise<void> {
 	const deadline = Date.now() + limit;
 	while (!condition()) {
 		if (Date.now() > deadline) {
@@ -24,7 +25,7 @@ export async function closed(closing: {once(event: 'close', listener: () => void
 }
 
 /** The promise, or an error that names what did not happen. */
-export async function within<Value>(what: string, promise: Promise<Value>, limit = 10_000): Promise<Value> {
+export async function within<Value>(what: string, promise: Promise<Value>, limit = 10_000 * patience): Promise<Value> {
 	const abort = new AbortController();
 	const late = async (): Promise<never> => {
 		await wait(limit, undefined, {signal: abort.signal});
@@ -37,3 +38,6 @@ export async function within<Value>(what: string, promise: Promise<Value>, limit
 		abort.abort();
 	}
 }
+
+// Where everything takes longer, as with a sanitizer.
+const patience = Number(process.env.TEST_PATIENCE ?? 1);
