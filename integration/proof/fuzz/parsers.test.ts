@@ -33,8 +33,8 @@ for (const name of ['btf', 'program']) {
 			const {stderr} = await run(fuzzer, [`-runs=${runs}`, `-seed=${seed}`, '-max_len=2048', '-timeout=5', '-rss_limit_mb=1024', '-print_final_stats=1', `-artifact_prefix=${os.tmpdir()}/`, found, path.join('corpus', name)], {
 				cwd: fileURLToPath(new URL('.', import.meta.url)), maxBuffer: 1e8,
 			});
-			const executed = Number(/number_of_executed_units: (?<count>\d+)/v.exec(stderr)?.groups?.count);
-			t.log(`seed ${seed}, ${executed} inputs, ${/cov: (?<points>\d+)[^\n]*\n(?:[^\n]*\n)*?Done/v.exec(stderr)?.groups?.points ?? '?'} points of the code reached`);
+			const executed = Number(/number_of_executed_units: (?<count>\d+)/u.exec(stderr)?.groups?.count);
+			t.log(`seed ${seed}, ${executed} inputs, ${/cov: (?<points>\d+)[^\n]*\n(?:[^\n]*\n)*?Done/u.exec(stderr)?.groups?.points ?? '?'} points of the code reached`);
 			t.true(executed >= runs);
 		});
 	} else {

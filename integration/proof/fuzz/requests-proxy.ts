@@ -1,0 +1,82 @@
+import fs from 'node:fs';
+import {createServer} from 'node:http';
+import type {AddressInfo} from 'node:net';
+import process from 'node:process';
+import httpProxy from 'http-proxy';
+import {sockmap, type TunnelsStats} from '../../../plugin/index.ts';
+import {ignore} from '../../wire.ts';
+
+// The proxy that is fuzzed, as a process of its own: it upgrades, connects and forwards. It looks up no name of this
+// world. Anything that nobody catches ends it, which is what it is watched for.
+
+export type Setup = {
+	readonly engine: 'stream' | 'splice' | 'sockmap';
+
+	/** The port that may be reached, on 127.0.0.1 and as good.test. */
+	readonly allowed: number;
+
+	/** The port of the canary, where it is allowed after all. */
+	readonly canaryAllowed?: number;
+};
+
+export type Report =
+	| {readonly type: 'ready'; readonly port: number}
+	| {readonly type: 'held'; readonly descriptors: number; readonly rss: number; readonly open: number; readonly stats: TunnelsStats};
+
+run(JSON.parse(process.argv[2]!) as Setup);
+
+function run({engine, allowed, canaryAllowed}: Setup): void {
+	const proxy = httpProxy.createProxyServer({target: `http://127.0.0.1:${allowed}`});
+	proxy.on('error', (_error, _request, response) => {
+		if (response && 'writeHead' in response) {
+			response.writeHead(502).end();
+		} else {
+			response?.end();
+		}
+	});
+	const tunnels = sockmap(proxy, {
+		engine,
+		// Whatever is below public.test, these are wildcards: they stand for public addresses, and names there have others.
+		allow: [`127.0.0.1:${allowed}`, `good.test:${allowed}`, '*.public.test:*', 'nowhere.test:1', ...(canaryAllowed === undefined ? [] : [`127.0.0.1:${canaryAllowed}`])],
+		lookup(name, _options, callback) {
+			const known = name === 'good.test' || name.endsWith('.public.test') || name === 'localhost';
+			const error = known ? null : Object.assign(new Error('there is no such name here'), {code: 'ENOTFOUND'});
+			setImmediate(callback, error, known ? [{address: '127.0.0.1', family: 4}, {address: '::1', family: 6}] : []);
+		},
+	});
+
+	const server = createServer(async (request, response) => {
+		await tunnels.forward(request, response);
+	});
+	server.on('upgrade', (request, socket, head) => {
+		socket.on('error', ignore);
+		// The one that http-proxy does not survive, with or without us: Node refuses to send it without chunks, which escapes from `ws()` and leaves a connection behind.
+		delete request.headers.trailer;
+		proxy.ws(request, socket, head);
+	});
+	server.on('connect', async (request, socket, head) => {
+		await tunnels.connect(request, socket, head);
+	});
+
+	let connections = 0;
+	server.on('connection', socket => {
+		connections++;
+		socket.once('close', () => {
+			connections--;
+		});
+	});
+
+	process.on('message', () => {
+		globalThis.gc?.();
+		tell({
+			type: 'held', descriptors: fs.readdirSync('/proc/self/fd').length, rss: process.memoryUsage.rss(), open: connections + tunnels.stats().open, stats: tunnels.stats(),
+		});
+	});
+	server.listen(0, '127.0.0.1', () => {
+		tell({type: 'ready', port: (server.address() as AddressInfo).port});
+	});
+}
+
+function tell(report: Report): void {
+	process.send!(report);
+}
