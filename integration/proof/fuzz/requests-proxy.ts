@@ -3,7 +3,7 @@ import {createServer} from 'node:http';
 import type {AddressInfo} from 'node:net';
 import process from 'node:process';
 import httpProxy from 'http-proxy';
-import {sockmap, type TunnelsStats} from '../../../plugin/index.ts';
+import {sockmap} from '../../../plugin/index.ts';
 import {ignore} from '../../wire.ts';
 
 // The proxy that is fuzzed, as a process of its own: it upgrades, connects and forwards. It looks up no name of this
@@ -21,7 +21,7 @@ export type Setup = {
 
 export type Report =
 	| {readonly type: 'ready'; readonly port: number}
-	| {readonly type: 'held'; readonly descriptors: number; readonly rss: number; readonly open: number; readonly stats: TunnelsStats};
+	| {readonly type: 'held'; readonly descriptors: number; readonly rss: number; readonly open: number; readonly carried: Readonly<Record<string, number>>};
 
 run(JSON.parse(process.argv[2]!) as Setup);
 
@@ -45,14 +45,31 @@ function run({engine, allowed, canaryAllowed}: Setup): void {
 		},
 	});
 
+	// How many tunnels of each kind were on which engine, by the end.
+	const carried: Record<string, number> = {};
+	tunnels.on('close', ({kind}, {engine}) => {
+		for (const name of [kind, engine]) {
+			carried[name] = (carried[name] ?? 0) + 1;
+		}
+	});
+
 	const server = createServer(async (request, response) => {
 		await tunnels.forward(request, response);
 	});
 	server.on('upgrade', (request, socket, head) => {
 		socket.on('error', ignore);
-		// The one that http-proxy does not survive, with or without us: Node refuses to send it without chunks, which escapes from `ws()` and leaves a connection behind.
+		// What http-proxy does not survive, with or without us: a URL that does not parse escapes from `ws()`, and so does
+		// that Node refuses to send a `Trailer` without chunks, which leaves a connection behind, too.
 		delete request.headers.trailer;
-		proxy.ws(request, socket, head);
+		try {
+			proxy.ws(request, socket, head);
+		} catch (error) {
+			if ((error as NodeJS.ErrnoException).code !== 'ERR_INVALID_URL') {
+				throw error;
+			}
+
+			socket.destroy();
+		}
 	});
 	server.on('connect', async (request, socket, head) => {
 		await tunnels.connect(request, socket, head);
@@ -69,7 +86,7 @@ function run({engine, allowed, canaryAllowed}: Setup): void {
 	process.on('message', () => {
 		globalThis.gc?.();
 		tell({
-			type: 'held', descriptors: fs.readdirSync('/proc/self/fd').length, rss: process.memoryUsage.rss(), open: connections + tunnels.stats().open, stats: tunnels.stats(),
+			type: 'held', descriptors: fs.readdirSync('/proc/self/fd').length, rss: process.memoryUsage.rss(), open: connections + tunnels.stats().open, carried,
 		});
 	});
 	server.listen(0, '127.0.0.1', () => {
