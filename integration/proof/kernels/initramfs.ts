@@ -8,7 +8,7 @@ import path from 'node:path';
 import process from 'node:process';
 import {fileURLToPath} from 'node:url';
 import {promisify} from 'node:util';
-import {build, type Plugin} from 'esbuild';
+import {build, stop, type Plugin} from 'esbuild';
 import {unpacked, type Kernel} from './archive.ts';
 
 const run = promisify(execFile);
@@ -92,6 +92,7 @@ async function copyPackage(to: string): Promise<void> {
 		banner: {js: 'import {createRequire} from "node:module"; const require = createRequire(import.meta.url);'},
 		plugins: [inTheGuest],
 	});
+	await stop(); // It is a process of its own, and would wait for more.
 	await cp(path.join(root, 'node_modules/eventemitter3'), path.join(to, 'node_modules/eventemitter3'), {recursive: true});
 }
 

@@ -36,6 +36,7 @@ for (const name of names) {
 	const one = await kernel(name, cache);
 	const report = await boot(one, await makeInitramfs(one, cache), /./u, limit);
 	reports.push(report);
+	await write();
 	console.log(JSON.stringify(report.self));
 	for (const {title, passed, milliseconds, error} of report.results) {
 		console.log(`${passed ? 'ok    ' : 'FAILED'} ${title} (${milliseconds} ms)${error ? `\n${error}` : ''}`);
@@ -45,10 +46,11 @@ for (const name of names) {
 	/* eslint-enable no-await-in-loop */
 }
 
-if (reports.length > 0) {
+process.exitCode = reports.every(report => passed(report)) ? 0 : 1;
+
+// After each kernel, for a run may be cut short.
+async function write(): Promise<void> {
 	const [processor] = os.cpus();
 	const machine = `${processor?.model.trim()}, ${os.cpus().length} processors, ${execFileSync('qemu-system-x86_64', ['--version'], {encoding: 'utf8'}).split('(')[0]!.trim()}`;
 	await writeFile(fileURLToPath(new URL('../../../docs/kernels.md', import.meta.url)), toMarkdown(reports, new Date().toISOString().slice(0, 10), machine));
 }
-
-process.exitCode = reports.every(report => passed(report)) ? 0 : 1;
