@@ -90,6 +90,7 @@ static __attribute__((always_inline)) long cut_repeated(struct __sk_buff *skb, s
 {
 	__u32 sequence = skb->cb[0]; /* TCP_SKB_CB(skb)->seq */
 	__u32 len = skb->len;
+	__s32 repeated;
 	__u32 round;
 	long error;
 
@@ -101,23 +102,29 @@ static __attribute__((always_inline)) long cut_repeated(struct __sk_buff *skb, s
 		flow->started = 1;
 	}
 
-	/* What is repeated altogether TCP does not queue: if it is not less than all, nothing is. */
-	flow->repeated = flow->next - sequence < len ? flow->next - sequence : 0;
-	flow->next = sequence + len;
+	/* It may be all of it, where nothing but a FIN is new. */
+	repeated = (__s32)(flow->next - sequence);
+	if (repeated < 0)
+		repeated = 0;
+	if (repeated > (__s32)len)
+		repeated = len;
+	else
+		flow->next = sequence + len;
+	flow->repeated = repeated;
 
 	/* Counted down in the map, where the verifier does not follow each value that it could have. */
 #pragma clang loop unroll(disable)
 	for (round = 0; round < MAX_CUTS; round++) {
-		__u32 repeated = *(volatile __u32 *)&flow->repeated;
+		__u32 cut = *(volatile __u32 *)&flow->repeated;
 
-		if (repeated == 0)
+		if (cut == 0)
 			return 0;
-		if (repeated > MAX_CUT)
-			repeated = MAX_CUT;
-		error = skb_adjust_room(skb, -(__s32)repeated, 0, 0);
+		if (cut > MAX_CUT)
+			cut = MAX_CUT;
+		error = skb_adjust_room(skb, -(__s32)cut, 0, 0);
 		if (error)
 			return error;
-		*(volatile __u32 *)&flow->repeated -= repeated;
+		*(volatile __u32 *)&flow->repeated -= cut;
 	}
 
 	return flow->repeated;
@@ -164,6 +171,8 @@ __attribute__((section("sk_skb/stream_verdict"), used)) int verdict(struct __sk_
 	}
 
 	len = skb->len;
+	if (len == 0)
+		return SK_DROP;
 
 	/* Announce these bytes as passed before asking whether the relay has caught up (fetch-and-add is a full
 	 * barrier): either we see its `consumed`, or it sees our `passed` and keeps looking. Earlier bytes that are
