@@ -6,6 +6,7 @@
 #include <string>
 
 #include "kernel_error.h"
+#include "without_signals.h"
 
 namespace bpf {
 namespace {
@@ -127,6 +128,8 @@ Fd LoadProgram(std::vector<uint64_t> code, const char* license) {
   attributes.license = Pointer(license);
   memcpy(attributes.prog_name, "tunnel_verdict", sizeof "tunnel_verdict");
 
+  // The verifier gives up with EAGAIN when a signal waits for the thread, and under a profiler one nearly always does.
+  const WithoutSignals without_signals;
   const int program = static_cast<int>(Call(BPF_PROG_LOAD, attributes));
   if (program >= 0) return Fd(program);
   const int error = errno;

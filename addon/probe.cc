@@ -15,6 +15,7 @@
 
 #include "kernel_error.h"
 #include "mutations.h"
+#include "without_signals.h"
 
 namespace {
 
@@ -163,6 +164,8 @@ void Probe(Engine engine, const std::string& pins) {
   // Whatever is missing may be noticed here already, and then nobody would be hurt by it.
   if (kMutation != Mutation::kNone && getenv("SOCKMAP_UNPROBED") != nullptr) return;
 
+  // A poll that is cut short is no kernel that loses bytes.
+  const WithoutSignals without_signals;
   Connection client = Connect();
   Connection upstream = Connect();
   Events events;
