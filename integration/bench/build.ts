@@ -5,25 +5,28 @@ import {fileURLToPath} from 'node:url';
 
 /** The load generator, compiled anew where its source is younger than what was compiled last. */
 export function buildLoad(): string {
-	const output = `${buildFolder}load`;
-	const sources = readdirSync(loadFolder).filter(name => /\.(?:cc|h)$/v.test(name)).map(name => `${loadFolder}${name}`);
-	if (isOutdated(output, sources)) {
-		compile(process.env['CXX'] ?? 'c++', ['-std=c++20', '-O2', '-Wall', '-Wextra', '-Werror', '-o', output, ...sources.filter(name => name.endsWith('.cc'))]);
+	return build('load', sources('load/'));
+}
+
+export function buildTextbook(): string {
+	return build('textbook', [...sources('textbook/'), ...sources('load/').filter(name => /(?:loop\.cc|socket\.cc|\.h)$/u.test(name))]);
+}
+
+function build(name: string, sources: readonly string[]): string {
+	const output = `${buildFolder}${name}`;
+	const builtAt = statSync(output, {throwIfNoEntry: false})?.mtimeMs ?? 0;
+	if (sources.some(source => statSync(source).mtimeMs > builtAt)) {
+		mkdirSync(buildFolder, {recursive: true});
+		const compiled = sources.filter(name => name.endsWith('.cc'));
+		execFileSync(process.env['CXX'] ?? 'c++', ['-std=c++20', '-O2', '-Wall', '-Wextra', '-Werror', '-o', output, ...compiled], {stdio: 'inherit'});
 	}
 
 	return output;
 }
 
-export function isOutdated(output: string, sources: readonly string[]): boolean {
-	const built = statSync(output, {throwIfNoEntry: false})?.mtimeMs ?? 0;
-	return sources.some(source => statSync(source).mtimeMs > built);
-}
-
-export function compile(compiler: string, options: readonly string[]): void {
-	mkdirSync(buildFolder, {recursive: true});
-	execFileSync(compiler, options, {stdio: 'inherit'});
+function sources(folder: string): readonly string[] {
+	const url = new URL(folder, import.meta.url);
+	return readdirSync(url).filter(name => /\.(?:cc|h)$/u.test(name)).map(name => fileURLToPath(new URL(name, url)));
 }
 
 export const buildFolder = fileURLToPath(new URL('build/', import.meta.url));
-
-const loadFolder = fileURLToPath(new URL('load/', import.meta.url));

@@ -1,7 +1,7 @@
-import {existsSync, writeFileSync} from 'node:fs';
+import {existsSync, readFileSync, writeFileSync} from 'node:fs';
 import {fileURLToPath} from 'node:url';
 import process from 'node:process';
-import {buildFolder} from './build.ts';
+import {buildFolder, buildTextbook} from './build.ts';
 
 /** What is measured: something that listens at one port and makes tunnels to another. */
 export type Contestant = {
@@ -26,6 +26,9 @@ export type Ports = {readonly proxy: number; readonly upstream: number};
 export type Conditions = {
 	/** The event loop is blocked for so many of every so many milliseconds. */
 	readonly block?: {readonly milliseconds: number; readonly every: number};
+
+	/** A program that computes runs on each CPU. */
+	readonly burn?: boolean;
 };
 
 const direct: Contestant = {
@@ -37,9 +40,10 @@ const plugin = (['sockmap', 'splice', 'stream', 'auto'] as const).flatMap(engine
 	node(`${engine}-connect`, 'plugin', `This package, engine ${engine}, through CONNECT`, 'connect', {engine}),
 ]);
 
-const detached = [
-	node('auto-detach', 'plugin', 'http-proxy with this package, engine auto and `{detach: true}`', 'upgrade', {engine: 'auto', detach: true}),
-];
+const detached: Contestant = {
+	...node('auto-detach', 'plugin', 'http-proxy with this package, engine auto and `{detach: true}`', 'upgrade', {engine: 'auto', detach: true}),
+	unavailable: () => readFileSync(builtOptions, 'utf8').includes('readonly detach?') ? undefined : 'this build has no option `detach`',
+};
 
 const others = [
 	node('http-proxy', 'http-proxy', 'http-proxy alone', 'upgrade'),
@@ -83,7 +87,15 @@ const nginx: Contestant = {
 	},
 };
 
-export const contestants: readonly Contestant[] = [direct, ...others, ...plugin, ...detached, ...haproxies, nginx];
+const textbook: Contestant = {
+	name: 'textbook',
+	about: 'The SOCKMAP splice of talks and articles: redirects everything, without a room check or an end that is waited for',
+	access: 'upgrade',
+	isNode: false,
+	command: ({proxy, upstream}) => [buildTextbook(), String(proxy), String(upstream)],
+};
+
+export const contestants: readonly Contestant[] = [direct, ...others, ...plugin, detached, textbook, ...haproxies, nginx];
 
 // eslint-disable-next-line max-params
 function node(name: string, kind: string, about: string, access: Contestant['access'], options: Readonly<Record<string, unknown>> = {}): Contestant {
@@ -92,8 +104,8 @@ function node(name: string, kind: string, about: string, access: Contestant['acc
 		about,
 		access,
 		isNode: true,
-		command: ({proxy, upstream}, conditions) =>
-			[process.execPath, nodeProxies, kind, String(proxy), String(upstream), JSON.stringify({...options, ...conditions})],
+		command: ({proxy, upstream}, {block}) =>
+			[process.execPath, nodeProxies, kind, String(proxy), String(upstream), JSON.stringify({...options, block})],
 	};
 }
 
@@ -124,3 +136,5 @@ function missing(name: string, file: string): string | undefined {
 const nodeProxies = fileURLToPath(new URL('proxies/node.js', import.meta.url));
 
 const nginxStream = '/usr/lib/nginx/modules/ngx_stream_module.so';
+
+const builtOptions = new URL('../../dist/options.d.ts', import.meta.url);

@@ -1,6 +1,7 @@
 import {type ChildProcess} from 'node:child_process';
 import {once} from 'node:events';
 import {readFileSync} from 'node:fs';
+import {availableParallelism} from 'node:os';
 import {text} from 'node:stream/consumers';
 import {setTimeout as delay} from 'node:timers/promises';
 import {buildLoad} from './build.ts';
@@ -17,18 +18,30 @@ export type Result = {
 	readonly rate: number;
 	readonly bytes: number;
 	readonly bytesPerSecond: number;
+
+	/** Pieces that were not what had been sent. */
 	readonly corrupt: number;
 	readonly latency: {readonly count: number; readonly mean: number; readonly p50: number; readonly p90: number; readonly p99: number; readonly p999: number; readonly max: number};
 	readonly cpu: {readonly proxy: number; readonly machine: number; readonly client: number; readonly upstream: number; readonly stolen: number};
 	readonly switches: {readonly voluntary: number; readonly involuntary: number};
+
+	/** Before the first tunnel, and at the end of the load. */
 	readonly idle: Memory;
 	readonly loaded: Memory;
+
+	/** System calls of the proxy a second, where they were counted. */
+	readonly syscalls?: number;
 };
 
 export type Memory = {readonly rss: number; readonly descriptors: number; readonly slab: number; readonly sockets: number; readonly available: number};
 
+type Extra = Conditions & {
+	/** Counting slows the proxy down, so the other figures of such a run are to be ignored. */
+	readonly countSyscalls?: boolean;
+};
+
 /** One load through one contestant, once: fresh processes in a fresh network, which are gone afterwards. */
-export async function measurePoint(contestant: Contestant, load: readonly string[], conditions: Conditions = {}): Promise<Result> {
+export async function measurePoint(contestant: Contestant, load: readonly string[], conditions: Extra = {}): Promise<Result> {
 	const program = buildLoad();
 	const network = createNetwork();
 	const children: ChildProcess[] = [];
@@ -39,27 +52,35 @@ export async function measurePoint(contestant: Contestant, load: readonly string
 	};
 
 	try {
-		await listening(start(program, 'upstream', String(ports.upstream)), ports.upstream);
-		const [command, ...args] = contestant.command?.(ports, conditions) ?? [];
-		const proxy = command === undefined ? undefined : start(command, ...args);
+		const asLoad = conditions.burn ? [...realTime, program] : [program];
+		await listening(start(...commandOf([...asLoad, 'upstream', String(ports.upstream)])), ports.upstream);
+		const command = contestant.command?.(ports, conditions);
+		const proxy = command && start(...command);
 		if (proxy) {
 			await listening(proxy, ports.proxy);
 			// What it does once at its start is over, and not counted.
 			await delay(settleTime);
 		}
 
-		return await runClient(network, program, [
-			...load, '--access', contestant.access, '--upstream', String(ports.upstream),
+		for (let processor = 0; conditions.burn && processor < availableParallelism(); processor++) {
+			start(program, 'burn');
+		}
+
+		const running = runClient(network, [
+			...asLoad, ...load, '--access', contestant.access, '--upstream', String(ports.upstream),
 			...(proxy ? ['--proxy', String(ports.proxy), '--watch', String(proxy.pid)] : []),
 		]);
+		const [result, syscalls] = await Promise.all([running, conditions.countSyscalls && proxy ? countSyscalls(network, proxy) : undefined]);
+		return syscalls === undefined ? result : {...result, syscalls};
 	} finally {
 		await Promise.all(children.map(async child => end(child)));
 		network.remove();
 	}
 }
 
-async function runClient(network: Network, program: string, args: readonly string[]): Promise<Result> {
-	const child = network.spawn(program, args, {stdio: ['ignore', 'pipe', 'pipe']});
+async function runClient(network: Network, words: readonly string[]): Promise<Result> {
+	const [command, ...args] = commandOf(words);
+	const child = network.spawn(command, args, {stdio: ['ignore', 'pipe', 'pipe']});
 	const [output, complaint, [code]] = await Promise.all([text(child.stdout!), text(child.stderr!), once(child, 'close')]);
 	if (code !== 0) {
 		throw new Error(complaint.trim() || `The client ended with ${code as string}.`);
@@ -68,9 +89,19 @@ async function runClient(network: Network, program: string, args: readonly strin
 	return JSON.parse(output) as Result;
 }
 
+/** How many the process makes in a second, once the load runs. */
+async function countSyscalls(network: Network, proxy: ChildProcess): Promise<number | undefined> {
+	await delay(countAfter);
+	const perf = network.spawn('perf', ['stat', '--field-separator=;', '--event=raw_syscalls:sys_enter', `--pid=${proxy.pid!}`, '--', 'sleep', String(countSeconds)], {stdio: ['ignore', 'ignore', 'pipe']});
+	perf.on('error', () => {}); // eslint-disable-line @typescript-eslint/no-empty-function
+	const [output] = await Promise.all([text(perf.stderr!), once(perf, 'close')]);
+	const count = /^(\d+);/mu.exec(output);
+	return count ? Number(count[1]) / countSeconds : undefined;
+}
+
 /** Each has the network to itself, so the ports are always the same, and /proc tells when a process listens. */
 async function listening(child: ChildProcess, port: number): Promise<void> {
-	const entry = new RegExp(`:${port.toString(16).toUpperCase().padStart(4, '0')} 0{8}:0000 0A`, 'v');
+	const entry = new RegExp(`:${port.toString(16).toUpperCase().padStart(4, '0')} 0{8}:0000 0A`, 'u');
 	for (let waited = 0; waited < startTimeout; waited += pollInterval) {
 		if (child.exitCode !== null || child.signalCode !== null) {
 			throw new Error(`It ended with ${child.exitCode ?? child.signalCode!} instead of listening.`);
@@ -97,10 +128,20 @@ async function end(child: ChildProcess): Promise<void> {
 	}
 }
 
+function commandOf(words: readonly string[]): [string, ...string[]] {
+	return words as [string, ...string[]];
+}
+
 const ports = {proxy: 8080, upstream: 9000};
+
+const realTime = ['chrt', '--fifo', '10'];
 
 const startTimeout = 10_000;
 
 const pollInterval = 20;
 
 const settleTime = 100;
+
+const countAfter = 800;
+
+const countSeconds = 0.4;

@@ -58,5 +58,5 @@ if (Number(values.repeats) > 1) {
 }
 
 function show(value: number): string {
-	return Number.isFinite(value) ? value.toPrecision(4).replace(/e\+?\d+$/v, '') && String(Number(value.toPrecision(4))) : '-';
+	return Number.isFinite(value) ? value.toPrecision(4).replace(/e\+?\d+$/u, '') && String(Number(value.toPrecision(4))) : '-';
 }
