@@ -18,7 +18,7 @@ function build(name: string, sources: readonly string[]): string {
 	if (sources.some(source => statSync(source).mtimeMs > builtAt)) {
 		mkdirSync(buildFolder, {recursive: true});
 		const compiled = sources.filter(name => name.endsWith('.cc'));
-		execFileSync(process.env['CXX'] ?? 'c++', ['-std=c++20', '-O2', '-Wall', '-Wextra', '-Werror', '-o', output, ...compiled], {stdio: 'inherit'});
+		execFileSync(process.env.CXX ?? 'c++', ['-std=c++20', '-O2', '-Wall', '-Wextra', '-Werror', '-o', output, ...compiled], {stdio: 'inherit'});
 	}
 
 	return output;

@@ -109,7 +109,6 @@ function node(name: string, kind: string, about: string, access: Contestant['acc
 	};
 }
 
-// eslint-disable-next-line max-params
 function haproxy(name: string, about: string, proxyLines: readonly string[] = [], globalLines: readonly string[] = []): Contestant {
 	return {
 		name,
@@ -120,9 +119,22 @@ function haproxy(name: string, about: string, proxyLines: readonly string[] = []
 		command({proxy, upstream}) {
 			const file = `${buildFolder}${name}.cfg`;
 			writeFileSync(file, [
-				'global', 'nbthread 1', 'maxconn 7500', 'maxpipes 2000', ...globalLines,
-				'defaults', 'mode tcp', 'maxconn 7500', 'timeout connect 10s', 'timeout client 1h', 'timeout server 1h', ...proxyLines,
-				'listen tunnels', `bind 127.0.0.1:${proxy} backlog 4096`, `server upstream 127.0.0.1:${upstream}`, '',
+				'global',
+				'nbthread 1',
+				'maxconn 7500',
+				'maxpipes 2000',
+				...globalLines,
+				'defaults',
+				'mode tcp',
+				'maxconn 7500',
+				'timeout connect 10s',
+				'timeout client 1h',
+				'timeout server 1h',
+				...proxyLines,
+				'listen tunnels',
+				`bind 127.0.0.1:${proxy} backlog 4096`,
+				`server upstream 127.0.0.1:${upstream}`,
+				'',
 			].join('\n'));
 			return ['/usr/sbin/haproxy', '-db', '-q', '-f', file];
 		},

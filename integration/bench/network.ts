@@ -20,7 +20,8 @@ export function createNetwork(): Network {
 	execFileSync('nsenter', [...enter, 'ip', 'link', 'set', 'lo', 'up']);
 	execFileSync('nsenter', [...enter, 'sysctl', '--quiet', '--write', ...settings]);
 	return {
-		spawn: (command, args, options = {}) => spawn('nsenter', [...enter, command, ...args], options),
+		// Whatever ends the benchmark ends what it started.
+		spawn: (command, args, options = {}) => spawn('setpriv', ['--pdeathsig', 'KILL', 'nsenter', ...enter, command, ...args], options),
 		remove() {
 			execFileSync('ip', ['netns', 'delete', name]);
 		},

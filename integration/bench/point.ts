@@ -67,7 +67,12 @@ export async function measurePoint(contestant: Contestant, load: readonly string
 		}
 
 		const running = runClient(network, [
-			...asLoad, ...load, '--access', contestant.access, '--upstream', String(ports.upstream),
+			...asLoad,
+			...load,
+			'--access',
+			contestant.access,
+			'--upstream',
+			String(ports.upstream),
 			...(proxy ? ['--proxy', String(ports.proxy), '--watch', String(proxy.pid)] : []),
 		]);
 		const [result, syscalls] = await Promise.all([running, conditions.countSyscalls && proxy ? countSyscalls(network, proxy) : undefined]);
@@ -81,9 +86,10 @@ export async function measurePoint(contestant: Contestant, load: readonly string
 async function runClient(network: Network, words: readonly string[]): Promise<Result> {
 	const [command, ...args] = commandOf(words);
 	const child = network.spawn(command, args, {stdio: ['ignore', 'pipe', 'pipe']});
-	const [output, complaint, [code]] = await Promise.all([text(child.stdout!), text(child.stderr!), once(child, 'close')]);
+	const [output, complaint, exit] = await Promise.all([text(child.stdout!), text(child.stderr!), once(child, 'close')]);
+	const [code] = exit as [number | undefined];
 	if (code !== 0) {
-		throw new Error(complaint.trim() || `The client ended with ${code as string}.`);
+		throw new Error(complaint.trim() || `The client ended with ${String(code)}.`);
 	}
 
 	return JSON.parse(output) as Result;

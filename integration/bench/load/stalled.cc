@@ -4,6 +4,8 @@
 
 namespace {
 
+constexpr uint64_t kNoLimit = 1 << 30;
+
 class Pushing final : public Tunnel {
  public:
   Pushing(Loop& loop, const Options& options)
@@ -53,8 +55,9 @@ void Stalled(const Options& options, Measurement& measurement) {
     } else {
       sent = measurement.AskUpstream().sent - before;
     }
-    if (sent == accepted || Now() > end) break;
+    const bool is_over = sent == accepted || sent > kNoLimit || Now() > end;
     accepted = sent;
+    if (is_over) break;
   }
   measurement.received = accepted;
   measurement.End();

@@ -58,6 +58,7 @@ if (block) {
 	setInterval(() => Atomics.wait(never, 0, 0, block.milliseconds), block.every);
 }
 
+// eslint-disable-next-line unicorn/no-process-exit -- This is a program.
 process.stdin.resume().on('end', () => process.exit());
 const server = await kinds[kind]();
 server.listen({port: Number(port), host: '127.0.0.1', backlog: 4096});
