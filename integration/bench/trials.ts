@@ -1,0 +1,170 @@
+import {type Conditions} from './contestants.ts';
+
+/** One kind of load under one set of conditions. */
+export type Trial = {
+	readonly name: string;
+	readonly about: string;
+	readonly load: readonly string[];
+	readonly conditions?: Conditions;
+
+	/** The part of the report that it belongs to. */
+	readonly group: Group;
+
+	/** Names of contestants, in the order of the table. */
+	readonly contestants: readonly string[];
+
+	/** Count system calls too, in a run of its own. */
+	readonly syscalls?: boolean;
+
+	/** It takes as long as it takes, whatever `--seconds` says. */
+	readonly ownTime?: boolean;
+};
+
+export type Group = 'echo' | 'bulk' | 'fan-out' | 'set-up' | 'idle' | 'blocked' | 'saturated' | 'stalled';
+
+const main = ['direct', 'http-proxy', 'auto', 'haproxy'];
+
+const everybody = [
+	'direct',
+	'http-proxy',
+	'pipe',
+	'stream',
+	'splice',
+	'sockmap',
+	'auto',
+	'textbook',
+	'haproxy',
+	'haproxy-splice',
+	'nginx',
+	'hand-connect',
+	'stream-connect',
+	'splice-connect',
+	'sockmap-connect',
+	'auto-connect',
+];
+
+export const trials: readonly Trial[] = [
+	echo(1, '64 B', everybody.filter(name => !['haproxy-splice', 'stream-connect', 'splice-connect'].includes(name)), {syscalls: true}),
+	echo(64, '128 B', everybody, {syscalls: true}),
+	echo(64, '16 KiB', ['direct', 'http-proxy', 'splice', 'sockmap', 'auto', 'haproxy', 'haproxy-splice-512k', 'nginx', 'auto-connect'], {syscalls: true}),
+	echo(1, '1 KiB', main),
+	echo(1, '16 KiB', main),
+	echo(1, '128 KiB', main),
+	echo(1, '2 MiB', main),
+	echo(64, '1 KiB', main),
+	echo(64, '128 KiB', [...main, 'splice', 'sockmap', 'haproxy-splice-512k']),
+	echo(64, '2 MiB', main),
+	echo(500, '64 B', [...main, 'splice', 'sockmap']),
+	echo(500, '1 KiB', main),
+	echo(500, '16 KiB', main),
+	echo(500, '128 KiB', main),
+	echo(4000, '64 B', [...main, 'splice', 'sockmap']),
+	echo(4000, '1 KiB', main),
+	echo(4000, '16 KiB', main),
+
+	bulk(1, 'up', ['direct', 'http-proxy', 'pipe', 'splice', 'sockmap', 'auto', 'haproxy', 'haproxy-auto', 'haproxy-splice', 'haproxy-splice-512k', 'nginx', 'hand-connect', 'auto-connect'], {syscalls: true}),
+	bulk(1, 'down', [...main, 'haproxy-splice', 'haproxy-splice-512k']),
+	bulk(1, 'both', [...main, 'haproxy-splice', 'haproxy-splice-512k']),
+	bulk(8, 'up', [...main, 'haproxy-splice', 'haproxy-splice-512k']),
+	bulk(8, 'both', [...main, 'haproxy-splice', 'haproxy-splice-512k']),
+	{
+		name: 'bulk 1 up after a pause',
+		about: '1 stream from the client to the upstream, in a tunnel that was quiet for half a second before, so that engines that promote quiet tunnels have done so',
+		group: 'bulk',
+		load: ['bulk', '--tunnels', '1', '--direction', 'up', '--pause', '0.5'],
+		contestants: ['direct', 'sockmap', 'auto', 'textbook', 'haproxy-splice-512k'],
+	},
+
+	{
+		name: 'fan-out 2000',
+		about: 'The upstream sends 20,000 messages of 128 B a second, in turn to 2,000 tunnels; latency is one way, from the time when a message was due',
+		group: 'fan-out',
+		load: ['fanout', '--tunnels', '2000', '--size', '128', '--rate', '20000'],
+		contestants: ['direct', 'http-proxy', 'splice', 'sockmap', 'auto', 'haproxy', 'nginx'],
+	},
+
+	{
+		name: 'set-up',
+		about: '16 at a time: connect, handshake, one echo of 64 B, close',
+		group: 'set-up',
+		load: ['setup', '--tunnels', '16', '--warmup', '1'],
+		contestants: ['direct', 'http-proxy', 'stream', 'splice', 'sockmap', 'auto', 'haproxy', 'nginx', 'hand-connect', 'stream-connect', 'sockmap-connect', 'auto-connect'],
+	},
+
+	idle(1000, ['direct', 'http-proxy', 'splice', 'sockmap', 'auto', 'auto-detach', 'haproxy', 'nginx']),
+	idle(4000, ['direct', 'http-proxy', 'auto', 'auto-detach', 'haproxy', 'nginx']),
+	idle(9000, ['direct', 'http-proxy', 'nginx']),
+
+	...([['unblocked', {}], ['blocked', {block: {milliseconds: 20, every: 50}}]] as const).map(([name, conditions]): Trial => ({
+		name: `pace 64 ${name}`,
+		about: `2,000 messages of 128 B a second in 64 tunnels, ${name === 'blocked' ? 'while the event loop of the proxy is blocked for 20 of every 50 ms' : 'undisturbed'}; latency is a round trip, from the time when a message was due`,
+		group: 'blocked',
+		load: ['pace', '--tunnels', '64', '--size', '128', '--rate', '2000'],
+		conditions,
+		contestants: ['http-proxy', 'stream', 'splice', 'sockmap', 'auto', 'auto-connect'],
+	})),
+
+	{
+		name: 'pace 64 saturated',
+		about: 'The same 2,000 messages a second, while a program that computes runs on each CPU. The client and the upstream have real-time priority, so that only the proxy has to compete',
+		group: 'saturated',
+		load: ['pace', '--tunnels', '64', '--size', '128', '--rate', '2000'],
+		conditions: {burn: true},
+		contestants: ['direct', 'http-proxy', 'splice', 'sockmap', 'auto', 'haproxy', 'nginx'],
+	},
+
+	...(['up', 'down'] as const).map((direction): Trial => ({
+		name: `stalled 8 ${direction}`,
+		about: `8 tunnels in which the ${direction === 'up' ? 'upstream' : 'client'} never reads, and the other end sends for as long as anything is taken`,
+		group: 'stalled',
+		load: ['stalled', '--tunnels', '8', '--direction', direction],
+		ownTime: true,
+		contestants: ['direct', 'http-proxy', 'splice', 'sockmap', 'auto', 'haproxy', 'nginx', ...(direction === 'up' ? ['textbook'] : [])],
+	})),
+];
+
+/** Combinations that would say nothing, and why. */
+export const leftOut: ReadonlyArray<readonly [what: string, why: string]> = [
+	['echo 500 × 2 MiB, 4000 × 128 KiB and 4000 × 2 MiB', 'half a gigabyte and more would be on the way at once: that measures memory pressure'],
+	['idle 9000 with HAProxy or this package', 'a tunnel costs HAProxy two descriptors of the 15,000 that its `maxconn` here leaves, and this package four, of 20,000'],
+];
+
+type Extra = {readonly syscalls?: boolean};
+
+function echo(tunnels: number, size: string, contestants: readonly string[], extra: Extra = {}): Trial {
+	return {
+		name: `echo ${tunnels} × ${size}`,
+		about: `${tunnels} ${tunnels === 1 ? 'tunnel' : 'tunnels'}, in each a message of ${size} goes there and back, and then the next`,
+		group: 'echo',
+		load: ['echo', '--tunnels', String(tunnels), '--size', String(bytesOf(size))],
+		contestants,
+		...extra,
+	};
+}
+
+function bulk(streams: number, direction: 'up' | 'down' | 'both', contestants: readonly string[], extra: Extra = {}): Trial {
+	const way = {up: 'from the client to the upstream', down: 'from the upstream to the client', both: 'both ways at once'}[direction];
+	return {
+		name: `bulk ${streams} ${direction}`,
+		about: `${streams} ${streams === 1 ? 'stream' : 'streams'}, as much as fits, ${way}`,
+		group: 'bulk',
+		load: ['bulk', '--tunnels', String(streams), '--direction', direction],
+		contestants,
+		...extra,
+	};
+}
+
+function idle(tunnels: number, contestants: readonly string[]): Trial {
+	return {
+		name: `idle ${tunnels}`,
+		about: `${tunnels} tunnels, an echo in each, and then nothing`,
+		group: 'idle',
+		load: ['idle', '--tunnels', String(tunnels), '--warmup', '1'],
+		contestants,
+	};
+}
+
+export function bytesOf(size: string): number {
+	const [, number, unit] = /^(\d+) (B|KiB|MiB)$/u.exec(size)!;
+	return Number(number) * {B: 1, KiB: 1024, MiB: 1024 ** 2}[unit as 'B' | 'KiB' | 'MiB'];
+}
