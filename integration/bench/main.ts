@@ -1,4 +1,6 @@
+import os from 'node:os';
 import process from 'node:process';
+import {setTimeout as delay} from 'node:timers/promises';
 import {parseArgs} from 'node:util';
 import {contestants} from './contestants.ts';
 import {nothing, toLine, type Line, type Place} from './line.ts';
@@ -26,6 +28,8 @@ const {values, positionals: words} = parseArgs({
 		resume: {type: 'boolean', default: false},
 	},
 });
+const quiet = 0.1;
+
 const repeats = values.quick ? 1 : Number(values.repeats);
 const seconds = values.quick ? 0.3 : Number(values.seconds);
 
@@ -66,6 +70,11 @@ async function run(chosen: ReadonlyArray<{readonly trial: Trial; readonly names:
 	let isGood = true;
 	for (const {trial, names} of chosen) {
 		console.log(`\n${trial.name}`);
+		const busy = await busyShare(); // eslint-disable-line no-await-in-loop
+		if (busy > quiet) {
+			console.log(`  The machine is not quiet: ${Math.round(busy * 100)} % of its processors are busy before anything was started.`);
+		}
+
 		for (let repeat = 1; repeat <= repeats; repeat++) {
 			// There and back again, so that none is always the one behind another.
 			for (const name of repeat % 2 === 1 ? names : names.toReversed()) {
@@ -109,6 +118,15 @@ function keep({group}: Trial, line: Line): Line {
 	return group === 'idle' || group === 'stalled' ? line : {
 		...line, rss: 0, descriptors: 0, slab: 0, sockets: 0, available: 0,
 	};
+}
+
+/** How much of the processors others take, over a moment. */
+async function busyShare(): Promise<number> {
+	const idle = () => os.cpus().reduce((sum, {times}) => sum + times.idle, 0);
+	const before = idle();
+	const begin = performance.now();
+	await delay(300);
+	return Math.max(0, 1 - ((idle() - before) / (performance.now() - begin) / os.cpus().length));
 }
 
 function lastRun(): {readonly run: string; readonly done: readonly Line[]} {
