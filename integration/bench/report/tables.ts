@@ -21,7 +21,7 @@ export function trialTable({name, group, contestants}: Trial, lines: readonly Li
 		const ratio = compared && ratioOf(lines, name, contestant, ['http-proxy'], compared);
 		return cells.every(cell => cell === '') ? [] : [[contestant, ...cells, ...(compared ? [ratio ? number(ratio.median) : ''] : [])]];
 	});
-	return table([group === 'echo' || group === 'bulk' ? 'contestant' : 'contestant', ...columns.map(({title}) => title), ...(compared ? ['× http-proxy'] : [])], rows);
+	return table(['contestant', ...columns.map(({title}) => title), ...(compared ? ['× http-proxy'] : [])], rows);
 }
 
 const latencies: readonly Column[] = [

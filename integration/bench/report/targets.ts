@@ -141,8 +141,9 @@ function inverted({median, min, max}: Spread): Spread {
 	return {median: 1 / median, min: 1 / max, max: 1 / min};
 }
 
-export function targetTable(lines: readonly Line[]): string {
-	const rows = targets.map(target => outcomeOf(target, lines)).map(({what, aim, reached, isReached, unit}) =>
+/** All of them, or those only that something was measured for. */
+export function targetTable(lines: readonly Line[], which: 'all' | 'measured' = 'all'): string {
+	const rows = targets.map(target => outcomeOf(target, lines)).filter(({reached}) => which === 'all' || reached !== undefined).map(({what, aim, reached, isReached, unit}) =>
 		[what, aim, reached ? `${withSpread(reached)}${unit}` : 'not measured', isReached ? 'yes' : '**no**']);
 	return table(['target', 'aim', 'median (min–max) reached', 'reached'], [
 		...rows,
