@@ -47,6 +47,11 @@ if (values.list) {
 } else if (plan.points.length === 0) {
 	throw new Error('Nothing has all these words in its name. `--list` prints the names.');
 } else {
+	for (const signal of ['SIGINT', 'SIGTERM']) {
+		// So that what a point has made is removed.
+		process.once(signal, () => process.exit(1));
+	}
+
 	const {isGood, name} = await run(plan);
 	console.log(`\n${targetTable(readRaw(plan.raw).lines.filter(line => line.run === name), 'measured')}`);
 	if (plan.raw === rawFile) {

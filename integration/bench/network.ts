@@ -19,11 +19,17 @@ export function createNetwork(): Network {
 	execFileSync('ip', ['netns', 'add', name]);
 	execFileSync('nsenter', [...enter, 'ip', 'link', 'set', 'lo', 'up']);
 	execFileSync('nsenter', [...enter, 'sysctl', '--quiet', '--write', ...settings]);
+	const remove = () => {
+		execFileSync('ip', ['netns', 'delete', name]);
+	};
+
+	process.once('exit', remove);
 	return {
 		// Whatever ends the benchmark ends what it started.
 		spawn: (command, args, options = {}) => spawn('setpriv', ['--pdeathsig', 'KILL', 'nsenter', ...enter, command, ...args], options),
 		remove() {
-			execFileSync('ip', ['netns', 'delete', name]);
+			process.off('exit', remove);
+			remove();
 		},
 	};
 }
