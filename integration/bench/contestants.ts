@@ -29,6 +29,9 @@ export type Conditions = {
 
 	/** A program that computes runs on each CPU. */
 	readonly burn?: boolean;
+
+	/** The client and the upstream go before all else. */
+	readonly realTimeLoad?: boolean;
 };
 
 const direct: Contestant = {
@@ -121,12 +124,11 @@ function haproxy(name: string, about: string, proxyLines: readonly string[] = []
 			writeFileSync(file, [
 				'global',
 				'nbthread 1',
-				'maxconn 7500',
-				'maxpipes 2000',
+				...(proxyLines.length === 0 ? ['maxconn 9700'] : ['maxconn 7500', 'maxpipes 2000']),
 				...globalLines,
 				'defaults',
 				'mode tcp',
-				'maxconn 7500',
+				`maxconn ${proxyLines.length === 0 ? 9700 : 7500}`,
 				'timeout connect 10s',
 				'timeout client 1h',
 				'timeout server 1h',

@@ -52,7 +52,7 @@ export async function measurePoint(contestant: Contestant, load: readonly string
 	};
 
 	try {
-		const asLoad = conditions.burn ? [...realTime, program] : [program];
+		const asLoad = conditions.realTimeLoad ? [...realTime, program] : [program];
 		await listening(start(...commandOf([...asLoad, 'upstream', String(ports.upstream)])), ports.upstream);
 		const command = contestant.command?.(ports, conditions);
 		const proxy = command && start(...command);

@@ -101,7 +101,7 @@ const groups: ReadonlyArray<readonly [Group, string, string]> = [
 	['set-up', 'Set-up', 'Latencies and costs are for a whole life: connect, handshake, echo, close. What promotion costs is the difference between the engines and `stream`.'],
 	['idle', 'Idle tunnels', 'For each tunnel. Slab is kernel memory of the whole machine: the sockets of the client and the upstream are in it, as they are in the figure of `direct`.'],
 	['blocked', 'A blocked event loop', 'Open loop, once undisturbed, and once with an event loop that is blocked for 20 of every 50 ms. It sleeps, so that no processor is taken from the others.'],
-	['saturated', 'A saturated host', 'Open loop.'],
+	['saturated', 'A saturated host', 'Once with everybody alike, and once with a load that goes before all else, so that only the proxy has to compete.'],
 	['stalled', 'Stalled readers', 'For each tunnel, when nothing has moved for half a second. *Taken* is what the sender got rid of, which lies in the buffers of kernel and proxy. *Socket buffers* are what the kernel accounts to TCP, *memory* is what became unavailable on the machine.'],
 ];
 
