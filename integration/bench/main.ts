@@ -13,7 +13,7 @@ import {trials} from './trials.ts';
 // npm run bench -- sockmap,haproxy 64    only where all the words are in the names of trial and contestant
 // npm run bench -- --list                what there is
 // npm run bench -- --resume              what the last run did not come to
-// --repeats 5 --seconds 0.8
+// --repeats 5 --seconds 0.6
 // --raw FILE                             to keep the results there, and print the targets only
 // --quick                                once and briefly, to see that everything works: the results are kept with --raw only
 
@@ -21,7 +21,7 @@ const {values, positionals: words} = parseArgs({
 	allowPositionals: true,
 	options: {
 		repeats: {type: 'string', default: '5'},
-		seconds: {type: 'string', default: '0.8'},
+		seconds: {type: 'string', default: '0.6'},
 		raw: {type: 'string'},
 		quick: {type: 'boolean', default: false},
 		list: {type: 'boolean', default: false},
