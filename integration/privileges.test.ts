@@ -336,16 +336,20 @@ async function connected(t: ExecutionContext, proxy: ProxyProcess): Promise<{rea
 	t.regex(await readHead(client), /^HTTP\/1\.1 200 /u);
 	const decision = await proxy.message('decided', ({clientPort}) => clientPort === client.localPort);
 	if (decision.engine === 'sockmap') {
-		await redirecting(proxy, decision.id);
+		await redirecting(proxy, decision.id, client);
 	}
 
 	return {client, decision};
 }
 
-/** Resolves when the kernel has both directions, so that what comes next is redirected. */
-async function redirecting(proxy: ProxyProcess, id: number): Promise<void> {
+/** Exchanges messages until the kernel has both directions, as it has with `auto` once it has seen some, so that what comes next is redirected. */
+async function redirecting(proxy: ProxyProcess, id: number, client: net.Socket): Promise<void> {
 	for (;;) {
-		const {tunnels} = await proxy.stats(); // eslint-disable-line no-await-in-loop
+		/* eslint-disable no-await-in-loop */
+		client.write('x');
+		await read(client, 1);
+		const {tunnels} = await proxy.stats();
+		/* eslint-enable no-await-in-loop */
 		const stats = tunnels.find(([other]) => other === id)?.[1];
 		if (stats?.clientToUpstream.state === 'kernel' && stats.upstreamToClient.state === 'kernel') {
 			return;
