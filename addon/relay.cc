@@ -106,6 +106,8 @@ void Relay::Admit(Tunnel& tunnel, int client, int upstream, Lane::Eagerness eage
   if (!sockmap_) {
     auto sockmap = std::make_unique<Sockmap>(pins_.empty() ? Maps::Create(capacity_) : Maps::Open(pins_));
     AddToEpoll(epoll_.get(), sockmap->wakeups().fd(), EPOLLIN, kWakeups, kRegister);
+    // The thread may be starting a tunnel of another engine.
+    const std::lock_guard<std::mutex> lock(mutex_);
     sockmap_ = std::move(sockmap);
   }
 
@@ -240,7 +242,7 @@ void Relay::Start(std::unique_ptr<Tunnel> owned) {
   Tunnel& tunnel = *owned;
   Insist([&] { tunnels_[tunnel.id]; });
   tunnels_[tunnel.id] = std::move(owned);
-  workshop_.sockmap = sockmap_.get();
+  FindSockmap();
   for (const End end : {End::kClient, End::kUpstream}) {
     if (tunnel.From(end).id()) Insist([&] { tunnel_of_lane_[*tunnel.From(end).id()] = tunnel.id; });
   }
@@ -248,8 +250,17 @@ void Relay::Start(std::unique_ptr<Tunnel> owned) {
   Attend(tunnel, [this](Tunnel& owned) { owned.Advance(workshop_); });
 }
 
+void Relay::FindSockmap() {
+  if (workshop_.sockmap != nullptr) return;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  workshop_.sockmap = sockmap_.get();
+}
+
 void Relay::HearWakeups() {
-  sockmap_->wakeups().Consume([this](uint32_t lane) {
+  // A pinned ring can hold what somebody else has left, before we have a lane.
+  FindSockmap();
+  if (workshop_.sockmap == nullptr) return;
+  workshop_.sockmap->wakeups().Consume([this](uint32_t lane) {
     const auto of = tunnel_of_lane_.find(lane);
     const auto found = of == tunnel_of_lane_.end() ? tunnels_.end() : tunnels_.find(of->second);
     if (found == tunnels_.end()) return;

@@ -88,6 +88,7 @@ class Relay {
   void Wake(Tunnel& tunnel, std::optional<Clock::time_point> alarm);
   void Tell(Event event);
   int Wait(struct epoll_event* events, int most);
+  void FindSockmap();
   void HearWakeups();
   void FireAlarms();
 
@@ -99,7 +100,7 @@ class Relay {
   std::unique_ptr<Sockmap> sockmap_;  // made when it is first needed
   uint32_t last_id_ = 0;
 
-  std::mutex mutex_;  // guards the two queues
+  std::mutex mutex_;  // guards the two queues, and the making of sockmap_
   std::vector<Command> commands_;
   std::vector<Event> events_;
 

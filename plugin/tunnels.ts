@@ -256,10 +256,21 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 		}
 
 		this.#tell('tunnel', tunnel);
-		this.#storm.add({
+		this.#promoteSoon({
 			tunnel, stream, engines: excess ? [] : this.#choice.engines, onClosed,
 		});
 		return tunnel;
+	}
+
+	// Not in the method above: its closures live as long as the tunnel, and would keep the stream, which need not.
+	#promoteSoon(attempt: OwnAttempt): void {
+		if (attempt.engines.length > 0) {
+			this.#storm.add(attempt);
+		} else {
+			queueMicrotask(() => {
+				this.#promote(attempt);
+			});
+		}
 	}
 
 	#promote(attempt: OwnAttempt): void {
