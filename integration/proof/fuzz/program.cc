@@ -1,15 +1,15 @@
 // What is done to the program before it is loaded, and to the log of the verifier when it was refused. Both are private
 // to their files, which is why these are included whole.
-#include "../../../addon/bpf.cc"
-#include "../../../addon/maps.cc"
-
 #include <cstdlib>
 #include <stdexcept>
 
+#include "../../../addon/bpf.cc"
+#include "../../../addon/maps.cc"
+
 namespace {
 
-// Fills in one value somewhere. Where there is a 64-bit load it can be read back as the kernel reads it, nothing else is
-// touched, and where there is not room for one it is refused.
+// Fills in one value somewhere. Where there is a 64-bit load it can be read back as the kernel reads it, nothing else
+// is touched, and where there is not room for one it is refused.
 void FillIn(const uint8_t* data, size_t size) {
   if (size < 16) return;
   uint32_t instruction;

@@ -33,9 +33,12 @@ using std::chrono::microseconds;
 
 // Times are milliseconds, chances are in a thousand.
 std::map<std::string, double> options = {
-    {"delay", 0},     {"jitter", 0},                  // more than the delay, at random, in order
-    {"reorder", 0},                                   // goes ahead of those that are under way
-    {"duplicate", 0}, {"loss", 0},   {"corrupt", 0},  // one byte is changed
+    {"delay", 0},
+    {"jitter", 0},   // more than the delay, at random, in order
+    {"reorder", 0},  // goes ahead of those that are under way
+    {"duplicate", 0},
+    {"loss", 0},
+    {"corrupt", 0},    // one byte is changed
     {"overlap", 0},    // repeats the last bytes of the segment before, as a sender does whose segments have become
                        // shorter
     {"rate", 0},       // bytes a second; 0 is as many as will

@@ -1,5 +1,5 @@
-// An addon that is wrong on purpose, once for each thing that the sanitizers are there to see. If what it does here goes
-// unreported, so would the same in ours: `run.js` tries it before every run.
+// An addon that is wrong on purpose, once for each thing that the sanitizers are there to see. If what it does here
+// goes unreported, so would the same in ours: `run.js` tries it before every run.
 #include <node_api.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
@@ -53,7 +53,8 @@ void Race() {
   sink = shared;
 }
 
-// The same two threads, which take turns by the means that the relay uses, a mutex and an eventfd: nothing is wrong here.
+// The same two threads, which take turns by the means that the relay uses, a mutex and an eventfd: nothing is wrong
+// here.
 void NoRace() {
   std::mutex mutex;
   int shared = 0;

@@ -165,8 +165,8 @@ void SlowReaders(Random& random, Plan& plan) {
   for (int side = 0; side < 2; ++side) plan.receive_buffer[side] = static_cast<int>(random.Logarithmic(131072, 524288));
 }
 
-// Much in one direction, as fast as it can be written, soon after a pause in which the lane has come into the kernel; in
-// the other one a little, and a FIN in the midst of it.
+// Much in one direction, as fast as it can be written, soon after a pause in which the lane has come into the kernel;
+// in the other one a little, and a FIN in the midst of it.
 void Bulk(Random& random, Plan& plan) {
   plan.kind = Kind::kConnect;
   const size_t sender = random.Below(2);
