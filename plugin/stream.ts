@@ -33,6 +33,7 @@ export class StreamCarrier implements Carrier {
 	#ending: Ending | undefined;
 	#firstFin: End | undefined;
 	#closing = false;
+	#lingering: NodeJS.Timeout | undefined;
 
 	constructor(sockets: Ends<Socket>, limits: Limits, onClosed: (ending: Ending) => void) {
 		this.#sockets = sockets;
@@ -146,7 +147,7 @@ export class StreamCarrier implements Carrier {
 		if (linger === 0) {
 			leave();
 		} else {
-			setTimeout(leave, linger).unref();
+			this.#lingering = setTimeout(leave, linger).unref();
 		}
 	}
 
@@ -249,6 +250,7 @@ export class StreamCarrier implements Carrier {
 		}
 
 		this.#unwatch();
+		clearTimeout(this.#lingering); // It would keep all this for as long as it runs.
 		this.#onClosed(this.#ending ?? {reason: 'end', by: this.#firstFin ?? 'proxy'});
 	}
 
