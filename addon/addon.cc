@@ -1,6 +1,4 @@
 #include <napi.h>
-#include <sys/epoll.h>
-#include <uv.h>
 
 #include <string>
 
@@ -19,15 +17,6 @@ Napi::Value ProbeEngine(const Napi::CallbackInfo& info) {
   } catch (const KernelError& error) {
     return Describe(info.Env(), error);
   }
-}
-
-// After readStop libuv leaves a descriptor in its epoll set until the next event, which for a socket whose bytes are
-// redirected never comes to its eyes; but each one would wake Node's thread. If Node ever reads it again, libuv adds
-// it again.
-void Forget(const Napi::CallbackInfo& info) {
-  uv_loop_t* loop = nullptr;
-  if (napi_get_uv_event_loop(info.Env(), &loop) != napi_ok) return;
-  epoll_ctl(uv_backend_fd(loop), EPOLL_CTL_DEL, info[0].As<Napi::Number>().Int32Value(), nullptr);
 }
 
 // Of a descriptor that Node holds.
@@ -65,7 +54,6 @@ void SetUp(const Napi::CallbackInfo& info) {
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("probe", Napi::Function::New<ProbeEngine>(env, "probe"));
-  exports.Set("forget", Napi::Function::New<Forget>(env, "forget"));
   exports.Set("summary", Napi::Function::New<Summary>(env, "summary"));
   exports.Set("bound", Napi::Function::New<Bound>(env, "bound"));
   exports.Set("failure", Napi::Function::New<Failure>(env, "failure"));

@@ -21,11 +21,6 @@ export type Native = {
 	setUp(directory: string, shares: NativeShares): void;
 
 	/**
-	Takes the descriptor out of libuv's epoll set. libuv leaves it there after it stopped reading, and Node's thread would be woken for each packet.
-	*/
-	forget(fd: number): void;
-
-	/**
 	The errno of what has happened to the connection and nobody has been told yet, or 0.
 	*/
 	failure(fd: number): number;

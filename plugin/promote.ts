@@ -51,9 +51,7 @@ export function promote(attempt: Attempt): void {
 		}
 	}
 
-	const quiet = reason ?? quiesce(client, upstream, fd => {
-		relay.forget(fd);
-	});
+	const quiet = reason ?? quiesce(client, upstream);
 	if (typeof quiet === 'string') {
 		for (const engine of engines) {
 			onRefused({engine, step: 'take Node out of the path', reason: quiet});

@@ -35,10 +35,10 @@ Takes Node out of the path, completely or not at all. For a pair without an obst
 
 All of it happens in one go, so that no byte and no FIN can come in between.
 */
-export function quiesce(client: Socket, upstream: Socket, forget: (fd: number) => void): Quiet | string {
+export function quiesce(client: Socket, upstream: Socket): Quiet | string {
 	client.unpipe(upstream);
 	upstream.unpipe(client);
-	const heads = {client: stopReading(client, forget), upstream: stopReading(upstream, forget)};
+	const heads = {client: stopReading(client), upstream: stopReading(upstream)};
 	const restore = () => {
 		startReading(client, heads.client, upstream);
 		startReading(upstream, heads.upstream, client);
@@ -99,13 +99,12 @@ function othersListen(end: string): string {
 	return `Somebody else reads the ${end}: it has more listeners to \`data\` or \`readable\` than the pipe's own.`;
 }
 
-function stopReading(socket: Socket, forget: (fd: number) => void): Uint8Array {
+function stopReading(socket: Socket): Uint8Array {
 	const handle = plainHandle(socket)!;
 	// First of all, because read() and pending ticks of the stream start the handle again through it.
 	internals(socket)._read = ignore;
 	handle.readStop();
 	handle.reading = false;
-	forget(handle.fd);
 
 	const chunks: Uint8Array[] = [];
 	for (let chunk = socket.read() as Buffer | null; chunk !== null; chunk = socket.read() as Buffer | null) { // eslint-disable-line @typescript-eslint/no-restricted-types

@@ -60,10 +60,6 @@ export class Relay {
 		return id;
 	}
 
-	forget(fd: number): void {
-		native!.forget(fd);
-	}
-
 	end(id: number, linger: boolean): void {
 		this.#relay!.end(id, linger);
 	}

@@ -61,6 +61,7 @@ export class StandIn implements StreamHandle {
 		this.#readBefore = socket.bytesRead - unread;
 		this.#writtenBefore = socket.bytesWritten;
 		internals(socket)._handle = this;
+		// It leaves libuv's epoll set with this and not before: libuv ends the process where its set is not what it believes it to be.
 		handle.close();
 	}
 

@@ -58,13 +58,14 @@ export function startProxy(name: string, options: ProgramOptions, {env = {}, des
 					}
 				};
 
-				const onExit = () => {
-					reject(new Error(`${name} ended: ${stderr}`));
+				// Not at `exit`, when its last words may be under way.
+				const onClose = (code: number | null, signal: string | null) => { // eslint-disable-line @typescript-eslint/no-restricted-types
+					reject(new Error(`${name} ended by ${signal ?? code}: ${stderr}`));
 				};
 
-				child.on('message', onMessage).on('exit', onExit);
+				child.on('message', onMessage).on('close', onClose);
 				done.signal.addEventListener('abort', () => {
-					child.off('message', onMessage).off('exit', onExit);
+					child.off('message', onMessage).off('close', onClose);
 				});
 			}), limit);
 		} finally {
