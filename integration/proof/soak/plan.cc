@@ -121,10 +121,12 @@ void Mixed(Random& random, Plan& plan) {
   }
 }
 
-// Bytes right before a FIN, redirected, to a reader that is too slow for them to be written at once.
+// Bytes right before a FIN, redirected, to a reader that is too slow for them to be written at once. They come when the
+// tunnel has been promoted, which is later where there are many.
 void LastWords(Random& random, Plan& plan) {
   plan.kind = Kind::kConnect;
   for (Direction& direction : plan.from) {
+    direction.start_delay = random.Between(150, 400);
     direction.length = random.Logarithmic(1000, 200000);
     direction.write_low = 100;
     direction.write_high = 4000;
