@@ -20,6 +20,9 @@ struct Pipe {
 // an unprivileged user's pipe pages (fs.pipe-user-pages-soft) after a few dozen tunnels.
 class PipePool {
  public:
+  // Giving back must not need memory.
+  PipePool() { spare_.reserve(kSpare); }
+
   // None when the kernel gives no more descriptors: the caller copies instead.
   std::optional<Pipe> Take() {
     if (!spare_.empty()) {

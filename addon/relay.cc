@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <new>
 
+#include "insist.h"
 #include "kernel_error.h"
 
 namespace {
@@ -21,18 +22,6 @@ constexpr uint64_t kWakeups = 1;
 constexpr int kEvents = 256;
 
 constexpr const char* kRegister = "watch the sockets";
-
-// Books that have to be kept. They are small, and there is nobody who could be told that they are not: wait for memory.
-template <typename Work>
-void Insist(Work work) {
-  for (;;) {
-    try {
-      return work();
-    } catch (const std::bad_alloc&) {
-      usleep(1000);
-    }
-  }
-}
 
 uint64_t Tag(uint32_t id, End end) { return uint64_t{id} << 1 | static_cast<uint64_t>(end); }
 

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "bpf.h"
+#include "insist.h"
 #include "kernel_error.h"
 #include "tcp.h"
 
@@ -80,5 +81,5 @@ void Sockmap::Release(uint32_t lane) {
   bpf::Delete(maps_.ids.get(), &cookies_[lane - maps_.first_lane]);
   bpf::Delete(maps_.sources.get(), &lane);
   bpf::Delete(maps_.targets.get(), &lane);
-  free_.push_back(lane);
+  Insist([&] { free_.push_back(lane); });
 }

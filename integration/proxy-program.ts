@@ -25,7 +25,8 @@ export type ProgramOptions = Options & {
 export type Message =
 	| {readonly type: 'ready'; readonly port: number; readonly capabilities: Capabilities}
 	| {readonly type: 'refused'; readonly capabilities: Capabilities; readonly error: Pick<SockmapError, 'name' | 'message' | 'code' | 'errno' | 'syscall' | 'step'>}
-	| {readonly type: 'decided'; readonly id: number; readonly engine: Tunnel['engine']; readonly skipped: readonly Refusal[]; readonly clientPort: number}
+	/** It was promoted or kept, or it is over already, which in a storm of them can be before that. */
+	| {readonly type: 'decided'; readonly id: number; readonly engine: Tunnel['engine']; readonly skipped: readonly Refusal[]; readonly clientPort: number; readonly isOver?: boolean}
 	| {readonly type: 'close'; readonly id: number; readonly stats: TunnelStats}
 	| {readonly type: 'uncaught'; readonly text: string}
 	| {readonly type: 'stats'; readonly stats: TunnelsStats; readonly tunnels: ReadonlyArray<readonly [number, TunnelStats]>};
@@ -69,18 +70,31 @@ function run({target, throwIn = [], exitIn, ...options}: ProgramOptions): void {
 		await tunnels.connect(request, socket, head);
 	});
 
-	const decided = (tunnel: Tunnel) => {
-		open.add(tunnel);
-		const {id, engine, skipped, client} = tunnel;
+	const ports = new Map<Tunnel, number>();
+	tunnels.on('tunnel', tunnel => {
+		ports.set(tunnel, tunnel.client.remotePort!);
+	});
+
+	const decided = (tunnel: Tunnel, isOver = false) => {
+		const {id, engine, skipped} = tunnel;
 		tell({
-			type: 'decided', id, engine, skipped, clientPort: client.remotePort!,
+			type: 'decided', id, engine, skipped, clientPort: ports.get(tunnel)!, isOver,
 		});
+		ports.delete(tunnel);
 	};
 
-	tunnels.on('promoted', decided);
-	tunnels.on('kept', decided);
+	for (const event of ['promoted', 'kept'] as const) {
+		tunnels.on(event, tunnel => {
+			open.add(tunnel);
+			decided(tunnel);
+		});
+	}
+
 	tunnels.on('close', (tunnel, stats) => {
-		open.delete(tunnel);
+		if (!open.delete(tunnel)) {
+			decided(tunnel, true);
+		}
+
 		tell({type: 'close', id: tunnel.id, stats});
 	});
 
