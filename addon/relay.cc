@@ -1,7 +1,6 @@
 #include "relay.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
@@ -13,6 +12,7 @@
 
 #include "insist.h"
 #include "kernel_error.h"
+#include "without_signals.h"
 
 namespace {
 
@@ -74,13 +74,10 @@ std::pair<uint32_t, std::shared_ptr<TunnelCounters>> Relay::Add(Engine engine, S
   }
 
   if (!thread_.joinable()) {
-    // Signals are Node's business.
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    // Signals are Node's business, and the thread inherits that.
+    const WithoutSignals without_signals;
     thread_ = std::thread(&Relay::Run, this);
     pthread_setname_np(thread_.native_handle(), "sockmap-relay");
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }
 
   BoundBuffers(client_number);
