@@ -6,20 +6,15 @@ import type {ExecutionContext} from 'ava';
 import {onEnginesAtOnce} from '../../engines.ts';
 import {nothingIsLeft} from '../../leaks.ts';
 import {within} from '../../until.ts';
-import type {Talk} from './peer-program.ts';
 import {startClients, startUpstreams, type Peers} from './peers.ts';
 import {
-	closedAt, endExactly, letGo, startProxy, string, type Plan, type StartedProxy, type Strung,
+	chatting, closedAt, endExactly, letGo, pushing, silent, startProxy, string, type Plan, type StartedProxy, type Strung,
 } from './scene.ts';
 
 nothingIsLeft();
 
 /** How long the event loop is blocked. */
 const seconds = Number(process.env.PROOF_BLOCKED ?? 30);
-
-const silent: Talk = {send: 'nothing', read: true};
-const chatting: Talk = {send: 'chat', read: true};
-const pushing: Talk = {send: 'bulk', read: true};
 
 const chats: Plan = {client: chatting, upstream: chatting};
 const staying: readonly Plan[] = [{client: pushing, upstream: pushing}, {client: pushing, upstream: silent}, {client: silent, upstream: pushing}, chats, chats];

@@ -17,13 +17,12 @@ import {
 	dial, ending, readText, readTextToEnd,
 } from '../../wire.ts';
 import type {ClusterMessage} from './cluster-program.ts';
-import type {Talk} from './peer-program.ts';
 import {startClients, startUpstreams, type Peers} from './peers.ts';
 import {
 	kernelObjects, mapsAreEmpty, objectsAreGone, sayIfBlind, socketsAreGone, type KernelObjects,
 } from './remains.ts';
 import {
-	ask, closedAt, endExactly, type Plan, type Strung,
+	ask, chatting, closedAt, endExactly, pushing, silent, type Plan, type Strung,
 } from './scene.ts';
 
 nothingIsLeft();
@@ -32,10 +31,6 @@ nothingIsLeft();
 const rounds = Number(process.env.PROOF_ROUNDS ?? 4);
 
 const seed = Number(process.env.PROOF_SEED ?? Date.now() % 1_000_000);
-
-const silent: Talk = {send: 'nothing', read: true};
-const chatting: Talk = {send: 'chat', read: true};
-const pushing: Talk = {send: 'bulk', read: true};
 
 const plans: readonly Plan[] = [
 	{client: chatting, upstream: chatting},

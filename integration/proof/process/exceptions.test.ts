@@ -10,9 +10,10 @@ import {echo, startUpstream} from '../../upstream.ts';
 import {
 	dial, ending, readHead, readText,
 } from '../../wire.ts';
-import type {Talk} from './peer-program.ts';
 import {startClients, startUpstreams, type Peers} from './peers.ts';
-import {endExactly, letGo, string} from './scene.ts';
+import {
+	chatting, endExactly, letGo, string,
+} from './scene.ts';
 
 // Everything that a user can hook into throws, once each, in a process that goes on after an uncaught exception, while other tunnels are in traffic.
 
@@ -85,7 +86,6 @@ const rows: ReadonlyArray<readonly [name: string, row: Row]> = [
 /** What is called because the client leaves. */
 const atTheEnd = /close|end|finish|error/u;
 
-const chatting: Talk = {send: 'chat', read: true};
 const others = [chatting, chatting, chatting].map(talk => ({client: talk, upstream: talk}));
 
 onEachEngine('whatever a hook or a listener throws, it costs the other tunnels nothing, and its own request gets an answer or an uncaught exception', async (t, engine) => {

@@ -7,13 +7,12 @@ import {startProxyProcess, startProxyWorker} from '../../proxy-process.ts';
 import type {ProgramOptions} from '../../proxy-program.ts';
 import {seeded} from '../../random.ts';
 import {until, within} from '../../until.ts';
-import type {Talk} from './peer-program.ts';
 import {startClients, startUpstreams, type Peers} from './peers.ts';
 import {
 	kernelObjects, objectsAreGone, relayThreads, sayIfBlind, socketsAreGone,
 } from './remains.ts';
 import {
-	ask, closedAt, string, type Plan, type StartedProxy,
+	ask, chatting, closedAt, pushing, silent, string, type Plan, type StartedProxy,
 } from './scene.ts';
 
 // A process or a worker that ends while its tunnels are in traffic, and others are being opened.
@@ -24,10 +23,6 @@ nothingIsLeft();
 const rounds = Number(process.env.PROOF_ROUNDS ?? 6);
 
 const seed = Number(process.env.PROOF_SEED ?? Date.now() % 1_000_000);
-
-const chatting: Talk = {send: 'chat', read: true};
-const pushing: Talk = {send: 'bulk', read: true};
-const silent: Talk = {send: 'nothing', read: true};
 
 const plans: readonly Plan[] = [
 	{client: chatting, upstream: chatting},

@@ -13,7 +13,7 @@ import {
 	kernelObjects, mapsAreEmpty, objectsAreGone, sayIfBlind, socketsAreGone,
 } from './remains.ts';
 import {
-	ask, closedAt, letGo, startProxy, string, type Plan, type StartedProxy, type Strung,
+	ask, chatting, closedAt, deaf, letGo, pushing, silent, startProxy, string, type Plan, type StartedProxy, type Strung,
 } from './scene.ts';
 
 // Each of the three parties of a tunnel is a process, and one of them is killed with SIGKILL in the middle of traffic, over and over.
@@ -24,11 +24,6 @@ nothingIsLeft();
 const rounds = Number(process.env.PROOF_ROUNDS ?? 4);
 
 const seed = Number(process.env.PROOF_SEED ?? Date.now() % 1_000_000);
-
-const silent: Talk = {send: 'nothing', read: true};
-const chatting: Talk = {send: 'chat', read: true};
-const pushing: Talk = {send: 'bulk', read: true};
-const deaf: Talk = {send: 'nothing', read: false};
 
 const plans: readonly Plan[] = [
 	{client: silent, upstream: silent},

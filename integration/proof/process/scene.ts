@@ -35,6 +35,12 @@ export function ask(clients: Peers, proxyPort: number, upstreamPort: number, pla
 	return openings.map(({id}) => id);
 }
 
+/** What an end of a tunnel does. */
+export const silent: Talk = {send: 'nothing', read: true};
+export const chatting: Talk = {send: 'chat', read: true};
+export const pushing: Talk = {send: 'bulk', read: true};
+export const deaf: Talk = {send: 'nothing', read: false};
+
 /** Opens one tunnel for each plan. They are in full traffic, and on the engine, when this resolves. */
 export async function string(clients: Peers, proxy: ProxyElsewhere & {readonly port: number}, upstreamPort: number, {engine, plans}: {readonly engine: Carrier; readonly plans: readonly Plan[]}): Promise<readonly Strung[]> {
 	// Ports are used again, numbers of tunnels are not.

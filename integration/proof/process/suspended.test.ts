@@ -6,13 +6,12 @@ import {onEachEngine, onEngines, type Carrier} from '../../engines.ts';
 import {nothingIsLeft} from '../../leaks.ts';
 import {seeded} from '../../random.ts';
 import {until} from '../../until.ts';
-import type {Talk} from './peer-program.ts';
 import {startClients, startUpstreams, type Peers} from './peers.ts';
 import {
 	kernelObjects, mapsAreEmpty, objectsAreGone, sayIfBlind, socketsAreGone,
 } from './remains.ts';
 import {
-	ask, closedAt, endExactly, letGo, startProxy, string, type Plan, type StartedProxy, type Strung,
+	ask, chatting, closedAt, endExactly, letGo, pushing, silent, startProxy, string, type Plan, type StartedProxy, type Strung,
 } from './scene.ts';
 
 // SIGSTOP at any moment, and SIGCONT a little later, for each of the three parties of a tunnel.
@@ -23,10 +22,6 @@ nothingIsLeft();
 const rounds = Number(process.env.PROOF_ROUNDS ?? 10);
 
 const seed = Number(process.env.PROOF_SEED ?? Date.now() % 1_000_000);
-
-const silent: Talk = {send: 'nothing', read: true};
-const chatting: Talk = {send: 'chat', read: true};
-const pushing: Talk = {send: 'bulk', read: true};
 
 const plans: readonly Plan[] = [
 	{client: chatting, upstream: chatting},
