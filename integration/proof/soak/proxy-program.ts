@@ -48,13 +48,28 @@ tunnels.on('tunnel', tunnel => {
 	const address = tunnel.client.remoteAddress!;
 	open.set(address, tunnel);
 	addresses.set(tunnel, address);
-	tell({type: 'opened', address});
+	// No end sends its FIN before it is told that the tunnel is open. Some are told at once, and may be over before the promotion.
+	if (random() < 0.1) {
+		tell({type: 'opened', address});
+	} else {
+		undecided.add(tunnel);
+	}
 });
+for (const event of ['promoted', 'kept'] as const) {
+	tunnels.on(event, tunnel => {
+		if (undecided.delete(tunnel)) {
+			tell({type: 'opened', address: addresses.get(tunnel)!});
+		}
+	});
+}
+
 tunnels.on('close', (tunnel, stats) => {
 	const address = addresses.get(tunnel)!;
 	open.delete(address);
+	undecided.delete(tunnel);
 	tell({type: 'close', address, stats, skipped: tunnel.skipped});
 });
+const undecided = new Set<Tunnel>();
 const addresses = new WeakMap<Tunnel, string>();
 
 const httpServer = createServer();
