@@ -9,27 +9,30 @@ What TCP knows about the connections to both ends. It knows nothing any more onc
 */
 export class Connections {
 	readonly #sockets: Ends<Socket>;
-	readonly #seen: {client?: NativeSummary; upstream?: NativeSummary} = {};
+	readonly #seen: {client: ConnectionStats | undefined; upstream: ConnectionStats | undefined} = {client: undefined, upstream: undefined};
 
 	constructor(sockets: Ends<Socket>) {
 		this.#sockets = sockets;
 	}
 
 	/**
-	At both ends, or at one.
+	At both ends.
 	*/
-	look(ends: readonly End[] = ['client', 'upstream']): Partial<Ends<NativeSummary>> {
-		for (const end of ends) {
-			const fd = tcpDescriptor(this.#sockets[end]);
-			const summary = fd === undefined ? undefined : native?.summary(fd);
-			if (summary !== undefined) {
-				this.#seen[end] = summary;
-			}
-		}
-
+	look(): Ends<ConnectionStats | undefined> {
+		this.lookAt('client');
+		this.lookAt('upstream');
 		return this.#seen;
 	}
+
+	lookAt(end: End): void {
+		const fd = tcpDescriptor(this.#sockets[end]);
+		if (fd !== undefined && native?.look(fd, answer)) {
+			this.#seen[end] = {rtt: answer[0]!, retransmits: answer[1]!};
+		}
+	}
 }
+
+const answer = new Float64Array(2);
 
 export function toConnectionStats({client, upstream}: Partial<Ends<NativeSummary>>): Ends<ConnectionStats | undefined> {
 	return {client: withoutTimes(client), upstream: withoutTimes(upstream)};

@@ -1,6 +1,6 @@
 import {setTimeout as wait} from 'node:timers/promises';
 import test from 'ava';
-import {keepDeadlines, type Deadlines, type Limits, type Overdue} from './deadlines.ts';
+import {Deadlines, type Limits, type Overdue} from './deadlines.ts';
 
 const never: Limits = {idleTimeout: 0, maxLifetime: 0, halfClosedTimeout: 0};
 
@@ -22,7 +22,7 @@ function watch(limits: Partial<Limits>, pending: () => number = () => 0): Watch 
 			resolve({reason, after: performance.now() - openedAt});
 		};
 	});
-	const deadlines = keepDeadlines({...never, ...limits}, {heardAt: () => heardAt, pending, onOverdue: onOverdue!});
+	const deadlines = new Deadlines({...never, ...limits}, {heardAt: () => heardAt, pending, onOverdue: onOverdue!});
 	return {
 		deadlines, overdue, isOver: () => isOver, hear() {
 			heardAt = performance.now();

@@ -4,14 +4,6 @@ export type Limits = Pick<CheckedTunnelOptions, 'idleTimeout' | 'maxLifetime' | 
 
 export type Overdue = 'idle' | 'lifetime' | 'half-closed';
 
-export type Deadlines = {
-	/**
-	One direction has ended, the other one is still open.
-	*/
-	halfClosed(): void;
-	stop(): void;
-};
-
 export type Watched = {
 	/**
 	When the last byte passed, on the clock of `performance.now()`.
@@ -30,71 +22,84 @@ Keeps the times of a tunnel in Node's streams, as the relay does for its own. Th
 
 A byte does not touch the timer: it looks for bytes when it fires, and is set anew to when there would have been none for long enough.
 */
-export function keepDeadlines({idleTimeout, maxLifetime, halfClosedTimeout}: Limits, watched: Watched): Deadlines {
-	const openedAt = performance.now();
-	let allowedSilence = idleTimeout;
-	let reasonOfSilence: Overdue = 'idle';
-	let takenAt = openedAt;
-	let pendingBefore = 0;
-	let timer: NodeJS.Timeout | undefined;
-	let isStopped = false;
+export class Deadlines {
+	readonly #limits: Limits;
+	readonly #watched: Watched;
+	readonly #endOfLife: number;
+	#allowedSilence: number;
+	#reasonOfSilence: Overdue = 'idle';
+	#takenAt = performance.now();
+	#pendingBefore = 0;
+	#timer: NodeJS.Timeout | undefined;
+	#isStopped = false;
 
-	const silentUntil = () => allowedSilence === 0 ? Number.POSITIVE_INFINITY : Math.max(watched.heardAt(), takenAt) + allowedSilence;
-	const endOfLife = maxLifetime === 0 ? Number.POSITIVE_INFINITY : openedAt + maxLifetime;
+	constructor(limits: Limits, watched: Watched) {
+		this.#limits = limits;
+		this.#watched = watched;
+		this.#allowedSilence = limits.idleTimeout;
+		this.#endOfLife = limits.maxLifetime === 0 ? Number.POSITIVE_INFINITY : this.#takenAt + limits.maxLifetime;
+		this.#arm();
+	}
 
-	const arm = () => {
-		clearTimeout(timer);
-		const next = Math.min(silentUntil(), endOfLife);
-		if (next !== Number.POSITIVE_INFINITY && !isStopped) {
-			// It needs no reference of its own: what keeps the process alive, or not, are the sockets.
-			timer = setTimeout(look, Math.max(1, Math.ceil(next - performance.now()))).unref();
+	/**
+	One direction has ended, the other one is still open.
+	*/
+	halfClosed(): void {
+		const {halfClosedTimeout, idleTimeout} = this.#limits;
+		this.#reasonOfSilence = 'half-closed';
+		if (halfClosedTimeout > 0 && (idleTimeout === 0 || halfClosedTimeout < idleTimeout)) {
+			this.#allowedSilence = halfClosedTimeout;
+			this.#arm();
 		}
-	};
+	}
 
-	const look = () => {
-		// After the event loop was blocked, timers come before the bytes that have arrived meanwhile. Let those be read first.
-		setImmediate(judge);
-	};
+	stop(): void {
+		this.#isStopped = true;
+		clearTimeout(this.#timer);
+	}
 
-	const judge = () => {
-		if (isStopped) {
+	get #silentUntil(): number {
+		return this.#allowedSilence === 0 ? Number.POSITIVE_INFINITY : Math.max(this.#watched.heardAt(), this.#takenAt) + this.#allowedSilence;
+	}
+
+	#arm(): void {
+		clearTimeout(this.#timer);
+		const next = Math.min(this.#silentUntil, this.#endOfLife);
+		if (next !== Number.POSITIVE_INFINITY && !this.#isStopped) {
+			// It needs no reference of its own: what keeps the process alive, or not, are the sockets.
+			this.#timer = setTimeout(() => {
+				// After the event loop was blocked, timers come before the bytes that have arrived meanwhile. Let those be read first.
+				setImmediate(() => {
+					this.#judge();
+				});
+			}, Math.max(1, Math.ceil(next - performance.now()))).unref();
+		}
+	}
+
+	#judge(): void {
+		if (this.#isStopped) {
 			return;
 		}
 
 		const now = performance.now();
-		const pending = watched.pending();
-		if (pending > 0 && pending !== pendingBefore) {
+		const pending = this.#watched.pending();
+		if (pending > 0 && pending !== this.#pendingBefore) {
 			// Look again soon: when within this time it was taken, nobody knows.
-			takenAt = now - (allowedSilence * 9 / 10);
+			this.#takenAt = now - (this.#allowedSilence * 9 / 10);
 		}
 
-		pendingBefore = pending;
-		if (now >= endOfLife) {
-			overdue('lifetime');
-		} else if (now >= silentUntil()) {
-			overdue(reasonOfSilence);
+		this.#pendingBefore = pending;
+		if (now >= this.#endOfLife) {
+			this.#overdue('lifetime');
+		} else if (now >= this.#silentUntil) {
+			this.#overdue(this.#reasonOfSilence);
 		} else {
-			arm();
+			this.#arm();
 		}
-	};
+	}
 
-	const overdue = (reason: Overdue) => {
-		isStopped = true;
-		watched.onOverdue(reason);
-	};
-
-	arm();
-	return {
-		halfClosed() {
-			reasonOfSilence = 'half-closed';
-			if (halfClosedTimeout > 0 && (idleTimeout === 0 || halfClosedTimeout < idleTimeout)) {
-				allowedSilence = halfClosedTimeout;
-				arm();
-			}
-		},
-		stop() {
-			isStopped = true;
-			clearTimeout(timer);
-		},
-	};
+	#overdue(reason: Overdue): void {
+		this.#isStopped = true;
+		this.#watched.onOverdue(reason);
+	}
 }

@@ -1,13 +1,13 @@
-import {type Socket} from 'node:net';
 import {debuglog} from 'node:util';
 import {tcpDescriptor} from './internals.ts';
 import {native} from './native.ts';
 import {type CheckedTunnelOptions} from './options.ts';
+import {type Tunnel} from './tunnel.ts';
 
 /**
 Has the kernel look after both connections of a tunnel: find out whether the peers are still there, and keep to the rate. It goes on whatever carries the tunnel.
 */
-export function tune(sockets: readonly Socket[], {keepAlive, userTimeout, maxRate}: CheckedTunnelOptions): void {
+export function tune({client, upstream, options: {keepAlive, userTimeout, maxRate}}: Tunnel): void {
 	const tuning = {
 		...(keepAlive && {
 			keepAliveIdle: toSeconds(keepAlive.idle),
@@ -17,7 +17,7 @@ export function tune(sockets: readonly Socket[], {keepAlive, userTimeout, maxRat
 		userTimeout: userTimeout ?? silenceOf(keepAlive),
 		pacingRate: maxRate,
 	};
-	for (const socket of sockets) {
+	for (const socket of [client, upstream]) {
 		const fd = tcpDescriptor(socket);
 		if (fd !== undefined && native) {
 			try {

@@ -29,14 +29,19 @@ export function endGracefully(socket: Socket): void {
 	emitEnd(socket);
 	afterEnd(socket, true, () => {
 		// As `destroySoon()` does, but before a listener that may throw.
-		socket.end();
 		if (socket.writableFinished) {
 			socket.destroy();
-		} else {
-			socket.prependOnceListener('finish', () => {
-				socket.destroy();
-			});
+			return;
 		}
+
+		// What has ended is not ended again: Node would make an error of it, with a stack, for nobody.
+		if (!socket.writableEnded) {
+			socket.end();
+		}
+
+		socket.prependOnceListener('finish', () => {
+			socket.destroy();
+		});
 	});
 }
 

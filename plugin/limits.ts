@@ -45,19 +45,28 @@ export class Limits {
 	Takes a place. Returns what gives it back.
 	*/
 	enter(client: Socket): () => void {
-		// A closed socket does not know its address any more.
-		const address = addressOf(client);
 		this.#total++;
-		this.#byClient.set(address, (this.#byClient.get(address) ?? 0) + 1);
+		// A closed socket does not know its address any more. An open one has to ask the kernel for it.
+		const address = this.#options.maxTunnelsPerClient > 0 ? addressOf(client) : undefined;
+		if (address !== undefined) {
+			this.#byClient.set(address, (this.#byClient.get(address) ?? 0) + 1);
+		}
+
 		return () => {
 			this.#total--;
-			const left = this.#byClient.get(address)! - 1;
-			if (left === 0) {
-				this.#byClient.delete(address);
-			} else {
-				this.#byClient.set(address, left);
+			if (address !== undefined) {
+				this.#leave(address);
 			}
 		};
+	}
+
+	#leave(address: string): void {
+		const left = this.#byClient.get(address)! - 1;
+		if (left === 0) {
+			this.#byClient.delete(address);
+		} else {
+			this.#byClient.set(address, left);
+		}
 	}
 }
 

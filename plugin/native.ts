@@ -36,9 +36,9 @@ export type Native = {
 	bound(fd: number): void;
 
 	/**
-	What TCP knows about this connection now; `undefined` if it is none.
+	Puts what TCP knows about this connection now into the first two places of `into`: the round-trip time, and the segments sent again. False if it is none.
 	*/
-	summary(fd: number): NativeSummary | undefined;
+	look(fd: number, into: Float64Array): boolean;
 
 	/**
 	Sets what is given and not zero. Throws a `NativeRefusal` that is an `Error`.

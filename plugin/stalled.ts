@@ -3,21 +3,20 @@ import {tcpHandle} from './internals.ts';
 import {withoutTraffic} from './traffic.ts';
 
 /**
-Notices the reset of a socket that is not being read, because the other end of its tunnel is slow. Returns what stops that.
+Listens to `pause`, to notice the reset of a socket that is not being read because the other end of its tunnel is slow.
 
 Once Node has stopped reading, libuv does not look at the socket any more, and would find the reset only when the other end has caught up, if ever. So sockets that stay paused are asked from time to time. One timer does for all, and there is none while no tunnel is stalled.
 */
-export function watchWhileStalled(socket: Socket): () => void {
-	const onPause = () => {
-		stalled.add(socket);
-		timer ??= setInterval(askAll, interval).unref();
-	};
+export function onPause(this: Socket): void {
+	stalled.add(this);
+	timer ??= setInterval(askAll, interval).unref();
+}
 
-	socket.on('pause', onPause);
-	return () => {
-		socket.off('pause', onPause);
-		stalled.delete(socket);
-	};
+/**
+Nobody needs to know about it any more.
+*/
+export function forgetStalled(socket: Socket): void {
+	stalled.delete(socket);
 }
 
 function askAll(): void {

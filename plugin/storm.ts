@@ -5,16 +5,18 @@ Runs what it is given soon, or, in a storm, later: while they keep coming, it wa
 
 Promoting a tunnel costs about as much as opening it. In a storm of them that is time the next ones wait for, and it is wasted on those that are over in a moment. A tunnel that comes alone is promoted at once.
 */
-export class Storm<Item> {
+export class Storm<Tunnel, Item> {
 	readonly #run: (item: Item) => void;
-	#waiting: Array<{readonly item: Item; readonly due: number}> = [];
+	// In the order in which they came, which is the order in which they are due.
+	readonly #waiting = new Map<Tunnel, {readonly item: Item; readonly due: number}>();
 	#last = Number.NEGATIVE_INFINITY;
+	#timer: NodeJS.Timeout | undefined;
 
 	constructor(run: (item: Item) => void) {
 		this.#run = run;
 	}
 
-	add(item: Item): void {
+	add(tunnel: Tunnel, item: Item): void {
 		const now = performance.now();
 		const isAlone = now - this.#last > calm;
 		this.#last = now;
@@ -26,29 +28,36 @@ export class Storm<Item> {
 			return;
 		}
 
-		this.#waiting.push({item, due: now + patience});
-		if (this.#waiting.length === 1) {
+		this.#waiting.set(tunnel, {item, due: now + patience});
+		if (this.#waiting.size === 1) {
 			this.#wait(patience);
 		}
 	}
 
+	/**
+	It is over. Nothing is to be kept of it for as long as it would have waited: there may be thousands.
+	*/
+	delete(tunnel: Tunnel): void {
+		this.#waiting.delete(tunnel);
+	}
+
 	#wait(milliseconds: number): void {
 		// Items are there as long as their sockets, which keep the process alive, or not.
-		setTimeout(() => {
+		this.#timer ??= setTimeout(() => {
+			this.#timer = undefined;
 			this.#runDue();
 		}, milliseconds).unref();
 	}
 
 	#runDue(): void {
 		const now = performance.now();
-		const firstLater = this.#waiting.findIndex(({due}) => due > now);
-		const due = firstLater === -1 ? this.#waiting : this.#waiting.slice(0, firstLater);
-		this.#waiting = firstLater === -1 ? [] : this.#waiting.slice(firstLater);
-		if (this.#waiting.length > 0) {
-			this.#wait(Math.max(1, this.#waiting[0]!.due - now));
-		}
+		for (const [tunnel, {item, due}] of this.#waiting) {
+			if (due > now) {
+				this.#wait(Math.max(1, due - now));
+				return;
+			}
 
-		for (const {item} of due) {
+			this.#waiting.delete(tunnel);
 			this.#run(item);
 		}
 	}

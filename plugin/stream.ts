@@ -1,7 +1,7 @@
 import {type Socket} from 'node:net';
 import process from 'node:process';
-import {Connections, toConnectionStats} from './connection.ts';
-import {keepDeadlines, type Deadlines, type Limits, type Overdue} from './deadlines.ts';
+import {Connections} from './connection.ts';
+import {Deadlines, type Limits, type Overdue, type Watched} from './deadlines.ts';
 import {drain} from './drain.ts';
 import {internals, tcpHandle} from './internals.ts';
 import {endGracefully, failed, networkError, resetSocket} from './lifetime.ts';
@@ -9,8 +9,7 @@ import {native} from './native.ts';
 import {
 	type ConnectionStats, type Ending, type Lanes, type LaneStats,
 } from './stats.ts';
-import {watchWhileStalled} from './stalled.ts';
-import {onTraffic} from './traffic.ts';
+import {supervise, unsupervise, type Supervisor} from './supervise.ts';
 import {otherEnd, type Carrier, type End, type Ends} from './carrier.ts';
 
 /**
@@ -18,16 +17,15 @@ The engine that is always there: Node's own pipes, supervised, so that a tunnel 
 
 The pipes carry the bytes and pass each FIN on. What they do not do is done here: a reset of one end resets the other, an end that disappears takes the other with it, and nothing is left open.
 */
-export class StreamCarrier implements Carrier {
+export class StreamCarrier implements Carrier, Supervisor, Watched {
 	readonly #sockets: Ends<Socket>;
 	readonly #onClosed: (ending: Ending) => void;
 	readonly #received: Ends<number>;
-	readonly #listeners: ReadonlyArray<[Socket, string, (...arguments_: any[]) => void]>;
 	readonly #counted: {client?: number; upstream?: number} = {};
 	readonly #closed = {client: false, upstream: false};
 	readonly #connections: Connections;
-	readonly #watches: ReadonlyArray<() => void>;
 	readonly #deadlines: Deadlines;
+	readonly #read: {client: number; upstream: number};
 	#heardAt = performance.now();
 	#receivedAt = this.#heardAt;
 	#ending: Ending | undefined;
@@ -39,18 +37,14 @@ export class StreamCarrier implements Carrier {
 		this.#sockets = sockets;
 		this.#onClosed = onClosed;
 		this.#connections = new Connections(sockets);
-		this.#received = {client: received(sockets.client), upstream: received(sockets.upstream)};
-		this.#listeners = [...this.#supervise('client'), ...this.#supervise('upstream')];
-		this.#watches = Object.values(sockets).flatMap(socket => [watchWhileStalled(socket), this.#listenTo(socket)]);
-		this.#deadlines = keepDeadlines(limits, {
-			heardAt: () => this.#heardAt,
-			pending: () => queued(sockets.client) + queued(sockets.upstream),
-			onOverdue: reason => {
-				this.#overdue(reason);
-			},
-		});
-		pipeOnce(sockets.client, sockets.upstream);
-		pipeOnce(sockets.upstream, sockets.client);
+		const {client, upstream} = sockets;
+		this.#received = {client: received(client), upstream: received(upstream)};
+		this.#read = {client: client.bytesRead, upstream: upstream.bytesRead};
+		supervise(client, 'client', this);
+		supervise(upstream, 'upstream', this);
+		this.#deadlines = new Deadlines(limits, this);
+		pipeOnce(client, upstream);
+		pipeOnce(upstream, client);
 		this.#noticeIfGone('client');
 		this.#noticeIfGone('upstream');
 	}
@@ -64,7 +58,7 @@ export class StreamCarrier implements Carrier {
 	}
 
 	connections(): Ends<ConnectionStats | undefined> {
-		return toConnectionStats(this.#connections.look());
+		return {...this.#connections.look()};
 	}
 
 	lastActivity(): Date {
@@ -98,33 +92,21 @@ export class StreamCarrier implements Carrier {
 	Leaves the sockets to somebody else.
 	*/
 	release(): void {
-		this.#unwatch();
-		for (const [socket, event, listener] of this.#listeners) {
-			socket.off(event, listener);
-		}
-	}
-
-	// A write that a reader has taken at last is a sign of life, and so is a FIN. But neither is a byte that came.
-	#listenTo(socket: Socket): () => void {
-		let before = socket.bytesRead;
-		return onTraffic(socket, () => {
-			this.#heardAt = performance.now();
-			if (socket.bytesRead !== before) {
-				before = socket.bytesRead;
-				this.#receivedAt = this.#heardAt;
-			}
-		});
-	}
-
-	#unwatch(): void {
 		this.#deadlines.stop();
-		for (const stop of this.#watches) {
-			stop();
-		}
+		unsupervise(this.#sockets.client);
+		unsupervise(this.#sockets.upstream);
+	}
+
+	heardAt(): number {
+		return this.#heardAt;
+	}
+
+	pending(): number {
+		return queued(this.#sockets.client) + queued(this.#sockets.upstream);
 	}
 
 	// What has been received is still delivered. But whoever is too slow for that is not waited for much longer.
-	#overdue(reason: Overdue): void {
+	onOverdue(reason: Overdue): void {
 		this.#ending ??= {reason, by: 'proxy'};
 		this.#connections.look();
 		this.close();
@@ -135,6 +117,76 @@ export class StreamCarrier implements Carrier {
 				this.reset();
 			}
 		}, lingerTime).unref();
+	}
+
+	// A write that a reader has taken at last is a sign of life, and so is a FIN. But neither is a byte that came.
+	onTraffic(end: End): void {
+		const {bytesRead} = this.#sockets[end];
+		this.#heardAt = performance.now();
+		if (bytesRead !== this.#read[end]) {
+			this.#read[end] = bytesRead;
+			this.#receivedAt = this.#heardAt;
+		}
+	}
+
+	onError(end: End, {code, syscall}: NodeJS.ErrnoException): void {
+		// Node's own errors name the system call. Others come from somebody's `destroy(error)`.
+		this.#ending ??= syscall === undefined ? {reason: 'destroyed', by: 'proxy', ...(code !== undefined && {code})} : failed(end, code);
+		this.#connections.look();
+		resetSocket(this.#sockets[otherEnd(end)]);
+	}
+
+	onEnd(end: End): void {
+		// When bytes came right before a reset, libuv reports it as the end of the stream.
+		const socket = this.#sockets[end];
+		const errno = native?.failure(tcpHandle(socket)?.fd ?? -1) ?? 0;
+		if (errno !== 0) {
+			socket.destroy(networkError(errno));
+			this.onError(end, networkError(errno));
+			return;
+		}
+
+		this.#firstFin ??= end;
+	}
+
+	onFinish(end: End): void {
+		const {client, upstream} = this.#sockets;
+		// A socket that has ended both ways closes by itself, and this is the last that we see of it.
+		this.#connections.lookAt(end);
+		if (client.writableFinished && upstream.writableFinished) {
+			// Each end has had its FIN, and there is nobody left to read for.
+			this.#leave(this.#closing && this.#ending?.reason !== 'half-closed' ? lingerTime : 0);
+		} else if (this.#sockets[otherEnd(end)].readableEnded) {
+			this.#deadlines.halfClosed();
+		} else {
+			this.close(); // Somebody called `end()` of this socket.
+		}
+	}
+
+	onClose(end: End): void {
+		const socket = this.#sockets[end];
+		const peer = this.#sockets[otherEnd(end)];
+		if (this.#closed[end]) {
+			return;
+		}
+
+		this.#closed[end] = true;
+		if (!this.#closed[otherEnd(end)]) {
+			if (!socket.readableEnded || !socket.writableFinished) {
+				this.#ending ??= {reason: 'destroyed', by: 'proxy'};
+				// What has come through is still delivered. What still comes is discarded, but read: a FIN or RST would not be noticed otherwise.
+				this.#stopCounting(otherEnd(end));
+				peer.destroySoon();
+				peer.resume();
+				this.#deadlines.halfClosed();
+			}
+
+			return;
+		}
+
+		this.#deadlines.stop();
+		clearTimeout(this.#lingering); // It would keep all this for as long as it runs.
+		this.#onClosed(this.#ending ?? {reason: 'end', by: this.#firstFin ?? 'proxy'});
 	}
 
 	// Closing a socket that is still being sent to makes the kernel send a reset, which can destroy what was delivered last. So the peers are given time to answer our FIN. A socket with both FINs closes by itself.
@@ -156,41 +208,6 @@ export class StreamCarrier implements Carrier {
 		this.#counted[end] ??= this.#sockets[end].bytesRead;
 	}
 
-	#supervise(end: End): Array<[Socket, string, (...arguments_: any[]) => void]> {
-		const socket = this.#sockets[end];
-		// A FIN from one end must not cut off what the other end still sends. The pipes end what has to be ended.
-		socket.allowHalfOpen = true;
-
-		const onError = (error: NodeJS.ErrnoException) => {
-			this.#failed(end, error);
-		};
-
-		const onEnd = () => {
-			// When bytes came right before a reset, libuv reports it as the end of the stream.
-			const errno = native?.failure(tcpHandle(socket)?.fd ?? -1) ?? 0;
-			if (errno !== 0) {
-				socket.destroy(networkError(errno));
-				this.#failed(end, networkError(errno));
-				return;
-			}
-
-			this.#firstFin ??= end;
-		};
-
-		const onFinish = () => {
-			this.#finished(end);
-		};
-
-		const onClose = () => {
-			this.#disappeared(end);
-		};
-
-		// Before http-proxy's own listener, which sends a FIN to the other end, and throws if nobody listens to the errors of the proxy.
-		// And before the pipe's, which sends a FIN.
-		socket.prependListener('error', onError).prependListener('end', onEnd).on('finish', onFinish).on('close', onClose);
-		return [[socket, 'error', onError], [socket, 'end', onEnd], [socket, 'finish', onFinish], [socket, 'close', onClose]];
-	}
-
 	// A client may have left while the upstream was being asked. Its events have fired before we listened.
 	#noticeIfGone(end: End): void {
 		const {destroyed, errored} = this.#sockets[end];
@@ -200,65 +217,18 @@ export class StreamCarrier implements Carrier {
 
 		process.nextTick(() => {
 			if (errored) {
-				this.#failed(end, errored);
+				this.onError(end, errored);
 			}
 
-			this.#disappeared(end);
+			this.onClose(end);
 		});
-	}
-
-	#failed(end: End, {code, syscall}: NodeJS.ErrnoException): void {
-		// Node's own errors name the system call. Others come from somebody's `destroy(error)`.
-		this.#ending ??= syscall === undefined ? {reason: 'destroyed', by: 'proxy', ...(code !== undefined && {code})} : failed(end, code);
-		this.#connections.look();
-		resetSocket(this.#sockets[otherEnd(end)]);
-	}
-
-	#finished(end: End): void {
-		const {client, upstream} = this.#sockets;
-		// A socket that has ended both ways closes by itself, and this is the last that we see of it.
-		this.#connections.look([end]);
-		if (client.writableFinished && upstream.writableFinished) {
-			// Each end has had its FIN, and there is nobody left to read for.
-			this.#leave(this.#closing && this.#ending?.reason !== 'half-closed' ? lingerTime : 0);
-		} else if (this.#sockets[otherEnd(end)].readableEnded) {
-			this.#deadlines.halfClosed();
-		} else {
-			this.close(); // Somebody called `end()` of this socket.
-		}
-	}
-
-	#disappeared(end: End): void {
-		const socket = this.#sockets[end];
-		const peer = this.#sockets[otherEnd(end)];
-		if (this.#closed[end]) {
-			return;
-		}
-
-		this.#closed[end] = true;
-		if (!this.#closed[otherEnd(end)]) {
-			if (!socket.readableEnded || !socket.writableFinished) {
-				this.#ending ??= {reason: 'destroyed', by: 'proxy'};
-				// What has come through is still delivered. What still comes is discarded, but read: a FIN or RST would not be noticed otherwise.
-				this.#stopCounting(otherEnd(end));
-				peer.destroySoon();
-				peer.resume();
-				this.#deadlines.halfClosed();
-			}
-
-			return;
-		}
-
-		this.#unwatch();
-		clearTimeout(this.#lingering); // It would keep all this for as long as it runs.
-		this.#onClosed(this.#ending ?? {reason: 'end', by: this.#firstFin ?? 'proxy'});
 	}
 
 	#lane(end: End): LaneStats {
 		const source = this.#sockets[end];
 		return {
-			...nothingInKernel,
 			bytes: (this.#counted[end] ?? source.bytesRead) - this.#received[end],
+			redirected: 0, spilled: 0, piped: 0, injected: 0, promotions: 0, spills: 0, // That is in the kernel.
 			state: source.readableEnded || source.destroyed ? 'done' : 'stream',
 		};
 	}
@@ -278,10 +248,6 @@ function pipeOnce(source: Socket, destination: Socket): void {
 		source.pipe(destination);
 	}
 }
-
-const nothingInKernel = {
-	redirected: 0, spilled: 0, piped: 0, injected: 0, promotions: 0, spills: 0,
-} as const;
 
 // As long as the relay gives those that it cuts off.
 const lingerTime = 2000;

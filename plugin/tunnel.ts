@@ -197,7 +197,7 @@ export class Tunnel {
 
 	/** @internal */
 	end(ending: Ending): TunnelStats {
-		this.#final = {...this.stats(), ...ending};
+		this.#final = Object.assign(this.stats(), ending);
 		this.#resolveClosed?.();
 		return this.#final;
 	}

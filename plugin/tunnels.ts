@@ -71,8 +71,8 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 	readonly #limits: Limits;
 	readonly #gate: Gate;
 	readonly #activity: ActivityWatch;
-	readonly #storm = new Storm<OwnAttempt>(attempt => {
-		this.#promote(attempt);
+	readonly #storm = new Storm<Tunnel, OwnAttempt>(attempt => {
+		this.#settle(attempt);
 	});
 
 	#stopListening: (() => void) | undefined;
@@ -240,7 +240,10 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 
 		const stream = new StreamCarrier({client, upstream}, origin.options, onClosed);
 		tunnel.carriedBy(stream);
-		tune([client, upstream], origin.options);
+		if (origin.options.maxRate > 0) {
+			tune(tunnel); // From its first byte on. What else there is to set is for tunnels that last.
+		}
+
 		for (const refusal of this.#choice.unavailable) {
 			this.#refuse(tunnel, refusal);
 		}
@@ -264,12 +267,23 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 
 	// Not in the method above: its closures live as long as the tunnel, and would keep the stream, which need not.
 	#promoteSoon(attempt: OwnAttempt): void {
-		if (attempt.engines.length > 0) {
-			this.#storm.add(attempt);
-		} else {
+		this.#storm.add(attempt.tunnel, attempt);
+		if (attempt.engines.length === 0) {
 			queueMicrotask(() => {
 				this.#promote(attempt);
 			});
+		}
+	}
+
+	// It is still there after what a storm takes, and will be for a while.
+	#settle(attempt: OwnAttempt): void {
+		const {tunnel, engines} = attempt;
+		if (tunnel.isOpen() && tunnel.options.maxRate === 0) {
+			tune(tunnel);
+		}
+
+		if (engines.length > 0) {
+			this.#promote(attempt);
 		}
 	}
 
@@ -305,6 +319,7 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 		this.#totals.closed(stats);
 		this.#open.delete(tunnel);
 		this.#activity.delete(tunnel);
+		this.#storm.delete(tunnel);
 		debug('tunnel %d: closed: %o', tunnel.id, stats);
 		this.#tell('close', tunnel, stats);
 	}
