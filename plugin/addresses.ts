@@ -1,4 +1,4 @@
-import {BlockList, isIPv4, isIPv6} from 'node:net';
+import {BlockList, isIPv4, isIPv6, SocketAddress} from 'node:net';
 
 /**
 What an address is for, if not for hosts on the public internet.
@@ -70,7 +70,7 @@ export function parseBlock(notation: string): Block | undefined {
 
 	const list = new BlockList();
 	list.addSubnet(base, prefix, family);
-	const has = (address: string) => [address, canonical(address)].some(one => list.check(one, familyOf(one)));
+	const has = (address: string) => list.check(address, familyOf(address)) || (isIPv6(address) && list.check(canonical(address), familyOf(canonical(address))));
 	return {
 		isEverything: prefix === 0,
 		has,
@@ -105,7 +105,8 @@ export function canonical(address: string): string {
 }
 
 function rangeOf(address: string, family: 'ipv4' | 'ipv6'): SpecialRange | undefined {
-	return firstDefined(ranges, ([range, list]) => list.check(address, family) ? range : undefined);
+	const parsed = new SocketAddress({address, family}); // Once for all lists, which would do it each.
+	return firstDefined(ranges, ([range, list]) => list.check(parsed) ? range : undefined);
 }
 
 function embeddedIn(groups: readonly number[]): string[] {

@@ -1,10 +1,11 @@
 import {type IncomingMessage} from 'node:http';
 import {type Socket} from 'node:net';
 import {type CheckedAccess} from './access.ts';
+import {type Block} from './addresses.ts';
 import {Rejection} from './answer.ts';
+import {Attempt, unlessAborted} from './attempt.ts';
 import {identify} from './authenticate.ts';
-import {type Target} from './authority.ts';
-import {dial, unlessAborted} from './dial.ts';
+import {formatTarget, type Target} from './authority.ts';
 import {type Gate} from './gate.ts';
 import {type AllowFunction} from './options.ts';
 import {authorize, reach, redirect} from './reach.ts';
@@ -16,6 +17,11 @@ export type Applicant = {
 	readonly access: CheckedAccess;
 	readonly gate: Gate;
 	readonly connectTimeout: number;
+
+	/**
+	For all of it; zero is any time.
+	*/
+	readonly handshakeTimeout?: number;
 
 	/**
 	Aborted with a `Rejection`.
@@ -37,23 +43,41 @@ export type Admitted = {
 /**
 The way to a connection, cheapest question first: where the client is, what it wants, who it is, whether it may. Rejects with a `Rejection` where it ends.
 */
-export async function admit({request, client, allow, access, gate, connectTimeout, signal, parse}: Applicant): Promise<Admitted> {
+export async function admit({request, client, allow, access, gate, connectTimeout, handshakeTimeout = 0, signal, parse}: Applicant): Promise<Admitted> {
 	const {clients, identification} = access;
-	const {remoteAddress} = client;
-	if (clients && !(remoteAddress !== undefined && clients.some(block => block.has(remoteAddress)))) {
+	if (clients && !isAmong(client, clients)) {
 		throw new Rejection(403, 'This proxy is not for you.', {error: 'http_request_denied'});
 	}
 
 	const asked = parse();
-	const user = await unlessAborted(async () => identify(request, client, gate.attempts, identification), signal);
-	const target = await unlessAborted(async () => redirect({request, client, target: asked, user, access, allow}), signal);
-	const journey = {request, client, target, user, access, allow};
-	await unlessAborted(async () => authorize(journey), signal);
-	const leave = gate.enterDial();
+	const attempt = new Attempt(client, signal);
+	let leave: (() => void) | undefined;
 	try {
-		const upstream = await dial(target, {client, connectTimeout, signal, reach: async aborted => reach(journey, aborted)});
-		return {target, user, upstream};
+		attempt.limit(handshakeTimeout, () => new Rejection(504, `There was no connection within ${handshakeTimeout} ms.`, {error: 'connection_timeout'}));
+		// What it waits for may take as long as it likes, and is then not gone on with.
+		return await unlessAborted(async () => {
+			const user = await identify(request, client, gate.attempts, identification);
+			attempt.signal.throwIfAborted();
+			const target = await redirect({request, client, target: asked, user, access, allow});
+			attempt.signal.throwIfAborted();
+			const journey = {request, client, target, user, access, allow};
+			await authorize(journey);
+			attempt.signal.throwIfAborted();
+			leave = gate.enterDial();
+			attempt.limit(connectTimeout, () => new Rejection(504, `Could not connect to ${formatTarget(target)} within ${connectTimeout} ms.`, {error: 'connection_timeout'}));
+			const upstream = await reach(journey, attempt.signal);
+			if (attempt.signal.aborted) {
+				upstream.destroy();
+			}
+
+			return {target, user, upstream};
+		}, attempt.signal);
 	} finally {
-		leave();
+		leave?.();
+		attempt.end();
 	}
+}
+
+function isAmong({remoteAddress}: Socket, clients: readonly Block[]): boolean {
+	return remoteAddress !== undefined && clients.some(block => block.has(remoteAddress));
 }

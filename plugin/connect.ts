@@ -46,30 +46,17 @@ export async function connect({request, client, head, options, defaults, limits,
 	client.setNoDelay(true);
 	const excess = limits.excess(client);
 	const leave = limits.enter(client);
-	const handshake = new AbortController();
-	const onShutdown = () => {
-		handshake.abort(signal.reason);
-	};
-
-	signal.addEventListener('abort', onShutdown);
-	const timer = handshakeTimeout === 0 ? undefined : setTimeout(() => {
-		handshake.abort(new Rejection(504, `There was no connection within ${handshakeTimeout} ms.`, {error: 'connection_timeout'}));
-	}, handshakeTimeout);
 	try {
 		if (excess) {
 			throw new Rejection(503, excess.reason, {error: 'connection_limit_reached', headers: {'Retry-After': 1}});
 		}
 
-		if (signal.aborted) {
-			onShutdown();
-		}
-
 		const admitted = await admit({
-			request, client, allow, access, gate, connectTimeout, signal: handshake.signal, parse: () => parse(request.url),
+			request, client, allow, access, gate, connectTimeout, handshakeTimeout, signal, parse: () => parse(request.url),
 		});
-		if (handshake.signal.aborted) {
+		if (signal.aborted) {
 			admitted.upstream.destroy();
-			handshake.signal.throwIfAborted();
+			signal.throwIfAborted();
 		}
 
 		// Neither Transfer-Encoding nor Content-Length: what follows is the tunnel.
@@ -88,8 +75,6 @@ export async function connect({request, client, head, options, defaults, limits,
 
 		throw error;
 	} finally {
-		clearTimeout(timer);
-		signal.removeEventListener('abort', onShutdown);
 		leave();
 	}
 }

@@ -5,7 +5,7 @@ import tls, {type ConnectionOptions} from 'node:tls';
 import type {SocksClient as SocksClientClass} from 'socks'; // `import {type …}` would leave an `import` behind, of a package that need not be there.
 import {Rejection, type ProxyError} from './answer.ts';
 import {formatTarget, parseAuthority, type Target} from './authority.ts';
-import {unlessAborted} from './dial.ts';
+import {unlessAborted} from './attempt.ts';
 
 /**
 One proxy, or a chain of them, nearest first.
