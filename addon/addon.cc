@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "../bpf/flow.h"
 #include "kernel_error.h"
 #include "probe.h"
 #include "relay_wrap.h"
@@ -28,7 +29,9 @@ Napi::Value Look(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), summary.known);
 }
 
-void Bound(const Napi::CallbackInfo& info) { BoundBuffers(info[0].As<Napi::Number>().Int32Value()); }
+void Bound(const Napi::CallbackInfo& info) {
+  BoundBuffers(info[0].As<Napi::Number>().Int32Value(), info[1].As<Napi::Boolean>() ? kWide : kNarrow);
+}
 
 // What has gone wrong with it and nobody has been told yet.
 Napi::Value Failure(const Napi::CallbackInfo& info) {
@@ -60,6 +63,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("probe", Napi::Function::New<ProbeEngine>(env, "probe"));
   exports.Set("look", Napi::Function::New<Look>(env, "look"));
   exports.Set("bound", Napi::Function::New<Bound>(env, "bound"));
+  exports.Set("moves", FLOW_MOVES);
   exports.Set("failure", Napi::Function::New<Failure>(env, "failure"));
   exports.Set("abort", Napi::Function::New<Abort>(env, "abort"));
   exports.Set("tune", Napi::Function::New<Tune>(env, "tune"));

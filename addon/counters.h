@@ -26,6 +26,11 @@ struct LaneCounters {
     const flow* flow = live.load(std::memory_order_acquire);
     return flow ? __atomic_load_n(&flow->redirected, __ATOMIC_RELAXED) : settled.load(std::memory_order_relaxed);
   }
+
+  // All of the source's bytes that the destination has accepted.
+  uint64_t Moved() const {
+    return piped.load(std::memory_order_relaxed) + spilled.load(std::memory_order_relaxed) + Redirected();
+  }
 };
 
 struct TunnelCounters {

@@ -4,6 +4,8 @@
 
 #include <cerrno>
 
+#include "tcp.h"
+
 namespace {
 
 // A lane that is told to close while its source never pauses stops after this much: what a receive buffer holds.
@@ -14,9 +16,9 @@ constexpr size_t kClosingLimit = 32 * 1024 * 1024;
 void Lane::Advance(Workshop& workshop) {
   wants_ = {};
   switch (state_) {
-    case LaneState::kPipe: return AdvancePipe(workshop);
+    case LaneState::kPipe: AdvancePipe(workshop); return WidenIfItMoves();
     case LaneState::kKernel:
-    case LaneState::kSpilling: return AdvanceSpill(workshop);
+    case LaneState::kSpilling: AdvanceSpill(workshop); return WidenIfItMoves();
     case LaneState::kDraining: return AdvanceDrain(workshop);
     case LaneState::kDone: return;
   }
@@ -84,6 +86,13 @@ void Lane::Finish() {
   shutdown(destination_, SHUT_WR);
   SetState(LaneState::kDone);
   wants_ = {};
+}
+
+// A lane that has never moved much has no use for a large buffer, and would fill it if its reader stalls.
+void Lane::WidenIfItMoves() {
+  if (wide_ || counters_.Moved() < FLOW_MOVES) return;
+  BoundBuffers(source_, kWide);
+  wide_ = true;
 }
 
 void Lane::EndInjection() {

@@ -126,6 +126,7 @@ class Lane {
   // Moves `sent` towards `length`.
   Moved SendFrom(size_t& sent, const uint8_t* bytes, size_t length, std::atomic<uint64_t>& counter);
   void EndInjection();
+  void WidenIfItMoves();
 
   const int source_;
   const int destination_;
@@ -149,6 +150,7 @@ class Lane {
   uint64_t burst_ = 0;  // bytes since the last pause
   int64_t credit_ = 0;  // how far the bursts speak for messages, see Pause()
 
+  bool wide_ = false;        // the source's receive buffer is as large as it becomes
   bool bulk_ = false;        // the last read was large: splice the next one
   bool refused_ = false;     // the kernel will not have the source in the sockmap any more
   bool hung_up_ = false;     // the source's FIN has been seen

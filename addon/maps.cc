@@ -38,13 +38,13 @@ uint64_t HashOfCode() {
   return hash ^ sizeof(flow);
 }
 
-// Two records for each lane: it asks once until it has been answered, and its number may be taken over by a successor
-// while the record of the first is still unread. So the ring cannot overflow.
+// Three records for each lane: it asks once until it has been answered, says once that it moves, and its number may be
+// taken over by a successor while the record of the first is still unread. So the ring cannot overflow.
 uint32_t RingSize(uint32_t lanes) {
   constexpr uint32_t kRecord = 16;
   uint32_t size = static_cast<uint32_t>(sysconf(_SC_PAGESIZE));
   if (kMutation == Mutation::kSmallRing) return size;
-  while (size < 2 * kRecord * lanes) size *= 2;
+  while (size < 3 * kRecord * lanes) size *= 2;
   return size;
 }
 

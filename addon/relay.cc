@@ -80,8 +80,8 @@ std::pair<uint32_t, std::shared_ptr<TunnelCounters>> Relay::Add(Engine engine, S
     pthread_setname_np(thread_.native_handle(), "sockmap-relay");
   }
 
-  BoundBuffers(client_number);
-  BoundBuffers(upstream_number);
+  BoundBuffers(client_number, kNarrow);
+  BoundBuffers(upstream_number, kNarrow);
   const uint32_t id = tunnel->id;
   auto counters = tunnel->counters();
   Say({Command::Kind::kAdd, id, std::move(tunnel), End::kClient, {}});

@@ -61,18 +61,18 @@ int UnacknowledgedBy(int fd) {
   return ioctl(fd, SIOCOUTQ, &bytes) < 0 ? 0 : bytes;
 }
 
-void BoundBuffers(int fd) {
+void BoundBuffers(int fd, int receive_limit) {
   // Counts what was not sent yet, and so leaves the congestion window, and the throughput over long ways, alone.
   setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &kUnsentLimit, sizeof kUnsentLimit);
 
   // Silently cut down to net.core.rmem_max, no longer tuned once it is set, and not to be unset.
-  static const bool allowed = Allowed("/proc/sys/net/core/rmem_max", kReceiveLimit);
-  if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &kReceiveLimit, sizeof kReceiveLimit) < 0) {
+  static const bool allowed = Allowed("/proc/sys/net/core/rmem_max", kWide);
+  if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &receive_limit, sizeof receive_limit) < 0) {
     if (!allowed) return;
-    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &kReceiveLimit, sizeof kReceiveLimit);
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_limit, sizeof receive_limit);
   }
   // Older kernels keep the window below what the buffer was when the connection was made.
-  setsockopt(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, &kReceiveLimit, sizeof kReceiveLimit);
+  setsockopt(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, &receive_limit, sizeof receive_limit);
 }
 
 void ForgetSoon(int fd) {

@@ -28,7 +28,8 @@ struct flow {
 	__u32 started;	  /* whether next is set */
 	__u32 repeated;	  /* bytes at the head of the skb that TCP has already had */
 	__u32 broken;	  /* bytes were lost for want of memory: there is no way to go on */
-	__u8 program_line[24];
+	__u32 told;	  /* that the lane moves: the relay widens its buffers then */
+	__u8 program_line[20];
 
 	/* Written by the relay. */
 	__u64 consumed;	    /* passed bytes that the destination has accepted; see FLOW_HELD */
@@ -37,6 +38,9 @@ struct flow {
 	__u32 slot;	    /* of the relay that has the lane */
 	__u8 relay_line[40];
 };
+
+/* Bytes that have gone all the way in a lane that moves. More than what the buffers on the way take of one that does not. */
+#define FLOW_MOVES (2 << 20)
 
 /* Set in `consumed`, this bit makes it differ from every `passed`: the program then leaves everything to the relay. */
 #define FLOW_HELD (1ULL << 63)

@@ -130,7 +130,7 @@ static __attribute__((always_inline)) long cut_repeated(struct __sk_buff *skb, s
 	return flow->repeated;
 }
 
-/* The ring holds two wake-ups for each lane, and a lane asks once until the relay has answered: it is never full. */
+/* The ring holds three wake-ups for each lane: see RingSize() in addon/maps.cc. It is never full. */
 static __attribute__((always_inline)) void wake_relay(struct flow *flow, __u32 lane)
 {
 	__u32 slot = flow->slot;
@@ -184,6 +184,10 @@ __attribute__((section("sk_skb/stream_verdict"), used)) int verdict(struct __sk_
 	if (has_room(flow, lane, passed_before, len) && sk_redirect_map(skb, &targets, lane, 0) == SK_PASS) {
 		flow->redirected += len;
 		__sync_fetch_and_sub(&flow->passed, len);
+		if (!flow->told && flow->redirected >= FLOW_MOVES) {
+			flow->told = 1;
+			wake_relay(flow, lane);
+		}
 		return SK_PASS;
 	}
 

@@ -6,6 +6,11 @@ import {addonFile, platform} from './addon.ts';
 The one door to C++. Everything that decides or times is on this side of it, the addon does as told and reports errno.
 */
 export type Native = {
+	/**
+	Bytes that have gone all the way in a direction that moves. It gets wider buffers then.
+	*/
+	readonly moves: number;
+
 	readonly Relay: new (options: {readonly capacity: number; readonly pins?: string}, onEvent: (event: NativeEvent) => void) => NativeRelay;
 
 	/**
@@ -31,9 +36,9 @@ export type Native = {
 	abort(fd: number): void;
 
 	/**
-	Bounds what may wait in the kernel for a stalled reader at the other end of this connection.
+	Bounds what may wait in the kernel for a stalled reader at the other end of this connection. `isWide` once it has sent `moves` bytes.
 	*/
-	bound(fd: number): void;
+	bound(fd: number, isWide: boolean): void;
 
 	/**
 	Puts what TCP knows about this connection now into the first two places of `into`: the round-trip time, and the segments sent again. False if it is none.

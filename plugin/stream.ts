@@ -25,6 +25,7 @@ export class StreamCarrier implements Carrier, Supervisor, Watched {
 	readonly #closed = {client: false, upstream: false};
 	readonly #connections: Connections;
 	readonly #deadlines: Deadlines;
+	readonly #isNarrow = {client: false, upstream: false};
 	readonly #read: {client: number; upstream: number};
 	#heardAt = performance.now();
 	#receivedAt = this.#heardAt;
@@ -97,6 +98,14 @@ export class StreamCarrier implements Carrier, Supervisor, Watched {
 		unsupervise(this.#sockets.upstream);
 	}
 
+	/**
+	It stays here. Bounds what may wait in the kernel for a stalled reader, as the relay does for its own.
+	*/
+	bound(): void {
+		this.#bound('client', false);
+		this.#bound('upstream', false);
+	}
+
 	heardAt(): number {
 		return this.#heardAt;
 	}
@@ -126,6 +135,9 @@ export class StreamCarrier implements Carrier, Supervisor, Watched {
 		if (bytesRead !== this.#read[end]) {
 			this.#read[end] = bytesRead;
 			this.#receivedAt = this.#heardAt;
+			if (this.#isNarrow[end] && bytesRead - this.#received[end] >= native!.moves) {
+				this.#bound(end, true);
+			}
 		}
 	}
 
@@ -222,6 +234,14 @@ export class StreamCarrier implements Carrier, Supervisor, Watched {
 
 			this.onClose(end);
 		});
+	}
+
+	#bound(end: End, isWide: boolean): void {
+		const fd = tcpHandle(this.#sockets[end])?.fd;
+		this.#isNarrow[end] = fd !== undefined && native !== undefined && !isWide;
+		if (fd !== undefined) {
+			native?.bound(fd, isWide);
+		}
 	}
 
 	#lane(end: End): LaneStats {

@@ -14,8 +14,6 @@ import {chooseEngines, type Choice, type Refusal} from './engine.ts';
 import {SockmapError} from './errors.ts';
 import {forward} from './forward.ts';
 import {Gate} from './gate.ts';
-import {tcpHandle} from './internals.ts';
-import {native} from './native.ts';
 import {
 	type CheckedOptions, type ConnectOptions, type Options, type TunnelOptions,
 } from './options.ts';
@@ -294,7 +292,7 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 			relay: this.#relay,
 			ifItPays: this.#options.engine === 'auto',
 			onKept: () => {
-				boundBuffers(tunnel);
+				attempt.stream.bound();
 				debug('tunnel %d: kept in streams', tunnel.id);
 				this.#tell('kept', tunnel);
 			},
@@ -342,16 +340,6 @@ function refSockets(tunnel: Tunnel, wantsRef: boolean): void {
 			socket.ref();
 		} else {
 			socket.unref();
-		}
-	}
-}
-
-// As the relay does for its own.
-function boundBuffers({client, upstream}: Tunnel): void {
-	for (const socket of [client, upstream]) {
-		const fd = tcpHandle(socket)?.fd;
-		if (fd !== undefined) {
-			native?.bound(fd);
 		}
 	}
 }
