@@ -1,7 +1,9 @@
 // A lane in the kernel: the way in, what the program passes to us, and the way to its end.
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "lane.h"
@@ -184,6 +186,10 @@ bool Lane::BeginInjection(Workshop& workshop) {
 void Lane::Relieve(Workshop& workshop) {
   // With nothing to be acknowledged there is no other lane to hold up, and a full buffer is what stops the sender.
   if (UnacknowledgedBy(source_) == 0 || ReceiveBufferUse(source_) <= 1.0) return;
+  int waiting = 0;
+  if (ioctl(source_, FIONREAD, &waiting) == 0 && waiting > 0) {
+    outbox_.reserve(std::min(kReliefLimit, outbox_.size() + static_cast<size_t>(waiting)));
+  }
   // Some more than that: a passed segment that waits at the head of the backlog needs room to make way for the others.
   while (outbox_.size() < kReliefLimit && ReceiveBufferUse(source_) > 0.75) {
     const ssize_t length = recv(source_, workshop.scratch.data(), workshop.scratch.size(), MSG_DONTWAIT);

@@ -28,21 +28,23 @@ for (const [title, stall] of rows) {
 	onEachEngine(`${title} blocks the sender about as soon as over one TCP connection, and gets everything when it goes on`, blocksTheSender, stall);
 }
 
-onEachEngine('two ends that both write and do not read are blocked, and go on when one after the other reads', async (t, engine) => {
-	const {running, open} = await startEnds(t, engine);
-	const {client, upstream, tunnel} = await open('connect', {inKernel: true});
-	const [there, back] = [new PatternReader(0), new PatternReader(0)];
-	const [fromClient, fromUpstream] = await Promise.all([pushUntilBlocked(client, upstream, 0, there), pushUntilBlocked(upstream, client, 0, back)]);
-	t.log(`${engine}: blocked after ${megabytes(fromClient.parked)} and ${megabytes(fromUpstream.parked)}`);
-	const lengths = [fromClient.finish(), fromUpstream.finish()];
+for (const [title, after] of [['two ends that both write and do not read', 0], ['two ends that both write and stop reading after 8 MB', 8_000_000]] as const) {
+	onEachEngine(`${title} are blocked, and go on when one after the other reads`, async (t, engine) => {
+		const {running, open} = await startEnds(t, engine);
+		const {client, upstream, tunnel} = await open('connect', {inKernel: true});
+		const [there, back] = [new PatternReader(0), new PatternReader(0)];
+		const [fromClient, fromUpstream] = await Promise.all([pushUntilBlocked(client, upstream, after, there), pushUntilBlocked(upstream, client, after, back)]);
+		t.log(`${engine}: blocked after ${megabytes(fromClient.parked)} and ${megabytes(fromUpstream.parked)}`);
+		const lengths = [fromClient.finish(), fromUpstream.finish()];
 
-	await within('the upstream gets everything while the client reads nothing', readAll(upstream, there));
-	await within('and then the client', readAll(client, back));
-	t.deepEqual([there.received, back.received], lengths);
-	const stats = await running.closeOf(tunnel);
-	t.deepEqual([stats.clientToUpstream.bytes, stats.upstreamToClient.bytes], lengths);
-	assertCarriedBy(t, engine, stats);
-});
+		await within('the upstream gets everything while the client reads nothing', readAll(upstream, there));
+		await within('and then the client', readAll(client, back));
+		t.deepEqual([there.received, back.received], lengths);
+		const stats = await running.closeOf(tunnel);
+		t.deepEqual([stats.clientToUpstream.bytes, stats.upstreamToClient.bytes], lengths);
+		assertCarriedBy(t, engine, stats);
+	});
+}
 
 async function blocksTheSender(t: ExecutionContext, engine: Carrier, {kind, reader: stalled, after}: Stall): Promise<void> {
 	const plain = await plainFigure(t, after);
