@@ -51,7 +51,7 @@ for (const victim of ['client', 'upstream'] as const) {
 		for (let round = 0; round < rounds; round++) {
 			/* eslint-disable no-await-in-loop */
 			const strung = await string(clients, proxy, port, {engine, plans: rotated(plans, round)});
-			await deafOnesAreFull(clients, upstreams, strung);
+			await deafen(clients, upstreams, strung);
 			// Some more are still being opened when it happens.
 			const halfOpen = ask(clients, proxy.port, port, plans.slice(0, 4));
 			await wait(random() * 60);
@@ -110,6 +110,7 @@ onEachEngine('a proxy that is killed in the middle of traffic leaves a right beg
 		/* eslint-disable no-await-in-loop */
 		const proxy = await startProxy(t, engine, port, 4 * plans.length);
 		const strung = await string(clients, proxy, port, {engine, plans: rotated(plans, round)});
+		await deafen(clients, upstreams, strung);
 		const objects = kernelObjects(proxy.pid);
 		t.is(objects.programs.length > 0, engine === 'sockmap');
 		const halfOpen = ask(clients, proxy.port, port, plans.slice(0, 4));
@@ -156,12 +157,17 @@ onEachEngine('a proxy that is killed in the middle of traffic leaves a right beg
 	await socketsAreGone(port);
 });
 
-/** A reader that reads nothing has something to read by then, in its own kernel buffer: whoever closes that sends a reset. */
-async function deafOnesAreFull(clients: Peers, upstreams: Peers, strung: readonly Strung[]): Promise<void> {
+/** Readers that do not read any more have something to read by then, in their own kernel buffers: whoever closes that sends a reset. */
+async function deafen(clients: Peers, upstreams: Peers, strung: readonly Strung[]): Promise<void> {
 	for (const {id, client, upstream} of strung) {
-		for (const [sender, reader, peers] of [[client, upstream, clients], [upstream, client, upstreams]] as const) {
-			if (sender.send === 'bulk' && !reader.read) {
-				await until(`the deaf one of tunnel ${id} has something to read`, () => (peers.report(id)?.sent ?? 0) > 300_000); // eslint-disable-line no-await-in-loop
+		for (const [sending, reading, sender, reader] of [[client, upstream, clients, upstreams], [upstream, client, upstreams, clients]] as const) {
+			if (!reading.read) {
+				reader.order({type: 'deafen', ids: [id]});
+				await until(`what the deaf one of tunnel ${id} has to read grows`, () => { // eslint-disable-line no-await-in-loop
+					const {isDeaf = false, received = 0} = reader.report(id) ?? {};
+					const {sent = 0} = sender.report(id) ?? {};
+					return isDeaf && (sending.send !== 'bulk' || sent > received + 300_000);
+				});
 			}
 		}
 	}
