@@ -35,7 +35,7 @@ export async function dial(target: Target, {client, connectTimeout, signal, reac
 	const timer = connectTimeout === 0 ? undefined : setTimeout(() => {
 		attempt.abort(new Rejection(504, `Could not connect to ${name} within ${connectTimeout} ms.`, {error: 'connection_timeout'}));
 	}, connectTimeout);
-	client.once('close', onClientGone);
+	const stopWatching = onceClosed(client, onClientGone);
 	signal.addEventListener('abort', onAbort);
 	try {
 		if (signal.aborted) {
@@ -47,10 +47,39 @@ export async function dial(target: Target, {client, connectTimeout, signal, reac
 		return await unlessAborted(async () => reach(attempt.signal), attempt.signal);
 	} finally {
 		clearTimeout(timer);
-		client.off('close', onClientGone);
+		stopWatching();
 		signal.removeEventListener('abort', onAbort);
 	}
 }
+
+// One listener for all that is dialled for a client, who may have pipelined many requests. Node would warn of a leak.
+function onceClosed(socket: Socket, listener: () => void): () => void {
+	let waiting = waitingFor.get(socket);
+	if (waiting === undefined) {
+		const listeners = new Set<() => void>();
+		const onClose = () => {
+			for (const listener of listeners) {
+				listener();
+			}
+		};
+
+		socket.once('close', onClose);
+		waiting = {listeners, onClose};
+		waitingFor.set(socket, waiting);
+	}
+
+	const {listeners, onClose} = waiting;
+	listeners.add(listener);
+	return () => {
+		listeners.delete(listener);
+		if (listeners.size === 0) {
+			socket.off('close', onClose);
+			waitingFor.delete(socket);
+		}
+	};
+}
+
+const waitingFor = new WeakMap<Socket, {readonly listeners: Set<() => void>; readonly onClose: () => void}>();
 
 /**
 What `work` comes to, or the reason for which the signal was aborted. A socket that comes too late is destroyed.
