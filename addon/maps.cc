@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <vector>
 
 #include "../bpf/flow.h"
@@ -79,6 +80,11 @@ Fd LoadProgram(const Set& set) {
     } else {
       Fill(code, instruction, OffsetNamed(btf, symbol), 0);
     }
+  }
+  if (kMutation == Mutation::kNoCut) {
+    constexpr uint64_t kCall = uint64_t{BPF_FUNC_skb_adjust_room} << 32 | BPF_JMP | BPF_CALL;
+    constexpr uint64_t kFail = uint64_t{static_cast<uint32_t>(-ENOMEM)} << 32 | BPF_ALU64 | BPF_MOV | BPF_K;
+    std::replace(code.begin(), code.end(), kCall, kFail);
   }
   return bpf::LoadProgram(std::move(code), kVerdictLicense);
 }

@@ -11,6 +11,7 @@ enum class Mutation {
   kSlowPromotion,  // nothing is wrong, but there is much time between the last look at a source and its insertion
   kNoKick,         // the same, and nobody looks at what has come in that time
   kSmallRing,      // the ring has one page, and room for 255 wake-ups
+  kNoCut,          // the program has no memory to cut off what comes twice
 };
 
 #ifdef SOCKMAP_MUTATION

@@ -80,8 +80,11 @@ std::pair<uint32_t, std::shared_ptr<TunnelCounters>> Relay::Add(Engine engine, S
     pthread_setname_np(thread_.native_handle(), "sockmap-relay");
   }
 
-  BoundBuffers(client_number, kNarrow);
-  BoundBuffers(upstream_number, kNarrow);
+  for (const int fd : {client_number, upstream_number}) {
+    BoundBuffers(fd, kNarrow);
+    // Until everything is delivered, see Tunnel::Conclude.
+    ResetOnClose(fd, true);
+  }
   const uint32_t id = tunnel->id;
   auto counters = tunnel->counters();
   Say({Command::Kind::kAdd, id, std::move(tunnel), End::kClient, {}});

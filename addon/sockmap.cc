@@ -61,9 +61,8 @@ uint32_t Sockmap::Admit(int source, int destination) {
     throw KernelError(kAdmit, "bpf", error);
   }
 
-  // What was passed, and not received yet, does not count as unread when the kernel closes the socket of a process that
-  // was killed: it sends a FIN where a reset is due, and whoever finds our window shut would not hear more for a
-  // minute.
+  // What was passed, and not received yet, does not count as unread when the socket is closed: the kernel sends a FIN
+  // where a reset is due, and whoever finds our window shut would not hear more for a minute.
   ForgetSoon(source);
   cookies_[lane - maps_.first_lane] = cookie;
   free_.pop_front();

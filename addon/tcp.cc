@@ -80,6 +80,11 @@ void ForgetSoon(int fd) {
   setsockopt(fd, IPPROTO_TCP, TCP_LINGER2, &kSeconds, sizeof kSeconds);
 }
 
+void ResetOnClose(int fd, bool reset) {
+  const linger linger{reset, 0};
+  setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+}
+
 double ReceiveBufferUse(int fd) {
   uint32_t memory[SK_MEMINFO_VARS] = {};
   socklen_t length = sizeof memory;

@@ -39,6 +39,10 @@ void BoundBuffers(int fd, int receive_limit);
 // comes then with a reset. It does so at once where bytes are unread, and after a minute otherwise.
 void ForgetSoon(int fd);
 
+// Whether the connection ends with an RST when its last descriptor is closed, by whomever: it may be the kernel,
+// because the process was killed. What was cut off then does not look complete to anybody.
+void ResetOnClose(int fd, bool reset);
+
 // How much of its receive buffer is in use. It can be more than all.
 double ReceiveBufferUse(int fd);
 

@@ -107,6 +107,11 @@ void Tunnel::Conclude(Workshop& workshop) {
   }
 
   if (!client_to_upstream_.done() || !upstream_to_client_.done()) return;
+  if (!linger_until_) {
+    // Whoever closes them now, what is in their send buffers still goes out, and a FIN after it.
+    ResetOnClose(client_.get(), false);
+    ResetOnClose(upstream_.get(), false);
+  }
   if (closing_ == Ending::kNone) return EndBy(Ending::kEnd);
 
   const bool client_ended = client_to_upstream_.Linger(workshop);

@@ -2,6 +2,7 @@ import {Buffer} from 'node:buffer';
 import {once} from 'node:events';
 import {createServer, type RequestListener} from 'node:http';
 import type {AddressInfo} from 'node:net';
+import process from 'node:process';
 import test, {type ExecutionContext} from 'ava';
 import type {Options} from '../plugin/index.ts';
 import {errorOf} from './asking.ts';
@@ -153,6 +154,25 @@ test.serial('two requests on one connection go to two origins', async t => {
 	const running = await startProxy(t, {engine: 'stream', forward: true, allow: [one.origin, origin]});
 	const answer = await send(t, running.port, `GET http://${one.origin}/ HTTP/1.1\r\nHost: a\r\n\r\nGET http://${origin}/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`);
 	t.regex(answer, /one.*two/su);
+});
+
+test.serial('many requests that one client has pipelined are all answered, and warned of by nobody', async t => {
+	const {running, origin} = await start(t, (_request, response) => {
+		response.end('answered');
+	});
+	const warnings: Error[] = [];
+	const onWarning = (warning: Error) => {
+		warnings.push(warning);
+	};
+
+	process.on('warning', onWarning);
+	t.teardown(() => {
+		process.off('warning', onWarning);
+	});
+	const request = (connection: string) => `GET http://${origin}/ HTTP/1.1\r\nHost: a\r\nConnection: ${connection}\r\n\r\n`;
+	const answer = await send(t, running.port, request('keep-alive').repeat(29) + request('close'));
+	t.is(answer.match(/answered/gu)?.length, 30);
+	t.deepEqual(warnings, []);
 });
 
 function dechunked(body: Uint8Array): Uint8Array {

@@ -16,17 +16,24 @@ export class Attempt {
 	constructor(client: Socket, shutdown: AbortSignal) {
 		this.#client = client;
 		this.#shutdown = shutdown;
-		client.once('close', this.#onClientGone);
+		watch(client, this);
 		shutdown.addEventListener('abort', this.#onShutdown);
 		if (shutdown.aborted) {
 			this.#onShutdown();
 		} else if (client.destroyed) {
-			this.#onClientGone();
+			this.giveUp();
 		}
 	}
 
 	get signal(): AbortSignal {
 		return this.#controller.signal;
+	}
+
+	/**
+	The client has left.
+	*/
+	giveUp(): void {
+		this.#controller.abort(new Rejection(502, 'The client left before there was an answer.'));
 	}
 
 	/**
@@ -48,18 +55,42 @@ export class Attempt {
 			clearTimeout(timer);
 		}
 
-		this.#client.off('close', this.#onClientGone);
+		unwatch(this.#client, this);
 		this.#shutdown.removeEventListener('abort', this.#onShutdown);
 	}
-
-	readonly #onClientGone = () => {
-		this.#controller.abort(new Rejection(502, 'The client left before there was an answer.'));
-	};
 
 	readonly #onShutdown = () => {
 		this.#controller.abort(this.#shutdown.reason);
 	};
 }
+
+// One listener for all that is attempted for a client, who may have pipelined many requests. Node would warn of a leak.
+function watch(client: Socket, attempt: Attempt): void {
+	const others = attempts.get(client);
+	if (others) {
+		others.add(attempt);
+	} else {
+		attempts.set(client, new Set([attempt]));
+		client.on('close', onClientGone);
+	}
+}
+
+function unwatch(client: Socket, attempt: Attempt): void {
+	const all = attempts.get(client)!;
+	all.delete(attempt);
+	if (all.size === 0) {
+		attempts.delete(client);
+		client.off('close', onClientGone);
+	}
+}
+
+function onClientGone(this: Socket): void {
+	for (const attempt of attempts.get(this)!) {
+		attempt.giveUp();
+	}
+}
+
+const attempts = new WeakMap<Socket, Set<Attempt>>();
 
 /**
 What `work` comes to, or the reason for which the signal was aborted. A socket that comes too late is destroyed.

@@ -3,7 +3,7 @@ import {createServer} from 'node:http';
 import type {AddressInfo} from 'node:net';
 import process from 'node:process';
 import httpProxy from 'http-proxy';
-import {sockmap} from '../../../plugin/index.ts';
+import {sockmap, type Tunnel} from '../../../plugin/index.ts';
 import {ignore} from '../../wire.ts';
 
 // The proxy that is fuzzed, as a process of its own: it upgrades, connects and forwards. It looks up no name of this
@@ -21,6 +21,8 @@ export type Setup = {
 
 export type Report =
 	| {readonly type: 'ready'; readonly port: number}
+	/** The tunnel of the client at that port was promoted, or kept. */
+	| {readonly type: 'decided'; readonly clientPort: number}
 	| {readonly type: 'held'; readonly descriptors: number; readonly rss: number; readonly open: number; readonly carried: Readonly<Record<string, number>>};
 
 run(JSON.parse(process.argv[2]!) as Setup);
@@ -44,6 +46,16 @@ function run({engine, allowed, canaryAllowed}: Setup): void {
 			setImmediate(callback, error, known ? [{address: '127.0.0.1', family: 4}, {address: '::1', family: 6}] : []);
 		},
 	});
+
+	const clientPorts = new WeakMap<Tunnel, number>();
+	tunnels.on('tunnel', tunnel => {
+		clientPorts.set(tunnel, tunnel.client.remotePort!);
+	});
+	for (const event of ['promoted', 'kept'] as const) {
+		tunnels.on(event, tunnel => {
+			tell({type: 'decided', clientPort: clientPorts.get(tunnel)!});
+		});
+	}
 
 	// How many tunnels of each kind were on which engine, by the end.
 	const carried: Record<string, number> = {};

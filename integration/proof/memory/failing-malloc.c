@@ -1,7 +1,10 @@
-/* Preloaded into a proxy: each FAIL_EVERY-th allocation of FAIL_FROM bytes or more fails, in the thread of the relay and
- * nowhere else. At the end it says how many did. */
+/* Preloaded into a proxy: each FAIL_EVERY-th allocation of FAIL_FROM bytes or more fails, of those that the relay makes
+ * in its thread. Not those that Node makes there when it is given a message for JavaScript: it ends the process then, as
+ * it does wherever else it gets no memory. At the end it says how many have failed. */
 #define _GNU_SOURCE
+#include <dlfcn.h>
 #include <errno.h>
+#include <execinfo.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +19,9 @@ static __thread int in_relay;
 __attribute__((constructor)) static void configure(void)
 {
 	const char *text = getenv("FAIL_FROM");
+	void *frame;
+
+	backtrace(&frame, 1); /* The first time, it allocates. */
 
 	if (text)
 		from = strtoul(text, NULL, 10);
@@ -42,9 +48,24 @@ static int relay(void)
 	return in_relay;
 }
 
+/* Behind this library and that of C++, whose `new` it may be. */
+static int by_addon(void)
+{
+	void *frames[8];
+	int count = backtrace(frames, 8), index;
+	Dl_info caller, self;
+
+	dladdr((void *)by_addon, &self);
+	for (index = 0; index < count && dladdr(frames[index], &caller); index++) {
+		if (caller.dli_fbase != self.dli_fbase && strstr(caller.dli_fname, "/libstdc++.") == NULL)
+			return strcmp(strrchr(caller.dli_fname, '.') ?: "", ".node") == 0;
+	}
+	return 0;
+}
+
 void *malloc(size_t size)
 {
-	if (every > 0 && size >= from && relay() && ++asked % every == 0) {
+	if (every > 0 && size >= from && relay() && by_addon() && ++asked % every == 0) {
 		++failed;
 		errno = ENOMEM;
 		return NULL;

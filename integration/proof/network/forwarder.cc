@@ -41,6 +41,7 @@ std::map<std::string, double> options = {
     {"corrupt", 0},    // one byte is changed
     {"overlap", 0},    // repeats the last bytes of the segment before, as a sender does whose segments have become
                        // shorter
+    {"least", 0},      // bytes that a segment must have for that
     {"rate", 0},       // bytes a second; 0 is as many as will
     {"queue", 65536},  // bytes that wait for their turn; more are lost
     {"seed", 1},
@@ -48,6 +49,7 @@ std::map<std::string, double> options = {
 
 struct Counts {
   unsigned packets = 0, reordered = 0, duplicated = 0, lost = 0, corrupted = 0, overlapped = 0, overflowed = 0;
+  unsigned fins = 0;  // of those that were overlapped: nothing else in them was new
 } counts;
 
 struct Packet {
@@ -79,18 +81,20 @@ class Segments {
     const bool tcp = packet.size() >= ip + 20 && (ip == 40 ? packet[6] : packet[9]) == IPPROTO_TCP;
     if (!tcp) return false;
     const size_t header = ip + (packet[ip + 12] >> 4) * 4;
-    if (header >= packet.size()) return false;
+    const bool fin = packet[ip + 13] & 1;
+    if (header >= packet.size() && !fin) return false;
     // The addresses are always the same.
     auto& last = last_[Load(&packet[ip])];
     const uint32_t sequence = Load(&packet[ip + 4]);
     std::vector<uint8_t> payload(packet.begin() + header, packet.end());
     bool extended = false;
-    if (wanted && sequence == last.next && !last.payload.empty()) {
+    if (wanted && payload.size() >= options["least"] && sequence == last.next && !last.payload.empty()) {
       const size_t length = std::uniform_int_distribution<size_t>(1, last.payload.size())(generator);
       packet.insert(packet.begin() + header, last.payload.end() - length, last.payload.end());
       Store(&packet[ip + 4], sequence - length);
       Seal(packet, ip);
       extended = true;
+      counts.fins += payload.empty();
     }
     last.next = sequence + payload.size();
     last.payload = std::move(payload);
@@ -273,7 +277,7 @@ int main(int count, char** words) {
 
   printf(
       "{\"packets\": %u, \"reordered\": %u, \"duplicated\": %u, \"lost\": %u, \"corrupted\": %u, \"overlapped\": %u, "
-      "\"overflowed\": %u}\n",
+      "\"overflowed\": %u, \"fins\": %u}\n",
       counts.packets, counts.reordered, counts.duplicated, counts.lost, counts.corrupted, counts.overlapped,
-      counts.overflowed);
+      counts.overflowed, counts.fins);
 }

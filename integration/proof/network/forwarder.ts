@@ -20,8 +20,11 @@ export type Troubles = {
 	readonly loss?: number;
 	readonly corrupt?: number;
 
-	/** Segments that begin before the end of what came before them. */
+	/** Segments that begin before the end of what came before them, a bare FIN too. */
 	readonly overlap?: number;
+
+	/** Bytes that a segment must have for that. */
+	readonly least?: number;
 
 	/** Bytes a second. */
 	readonly rate?: number;
@@ -31,7 +34,7 @@ export type Troubles = {
 };
 
 /** What has happened to them. */
-export type Happened = Readonly<Record<'packets' | 'reordered' | 'duplicated' | 'lost' | 'corrupted' | 'overlapped' | 'overflowed', number>>;
+export type Happened = Readonly<Record<'packets' | 'reordered' | 'duplicated' | 'lost' | 'corrupted' | 'overlapped' | 'overflowed' | 'fins', number>>;
 
 export type Forwarders = {
 	/** Joins the two ends of a cable. */

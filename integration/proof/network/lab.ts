@@ -33,17 +33,20 @@ export type LabOptions = WorldOptions & {
 	readonly engines: readonly Engine[];
 	readonly options?: Options;
 
+	/** Variables of the proxy's environment. */
+	readonly env?: Readonly<Record<string, string>>;
+
 	/** Called when the world is there and before anybody is in it. */
 	readonly prepare?: (world: World) => Promise<void>;
 };
 
-export async function startLab(scope: Scope, family: Family, {engines, options = {}, prepare, ...worldOptions}: LabOptions): Promise<Lab> {
+export async function startLab(scope: Scope, family: Family, {engines, options = {}, env, prepare, ...worldOptions}: LabOptions): Promise<Lab> {
 	const world = await makeWorld(scope, family, worldOptions);
 	await prepare?.(world);
 	const {cables} = world;
 	const [client, proxy, upstream] = await Promise.all([
 		startProgram<EndCalls>(scope, cables.client.far.namespace, 'end-program'),
-		startProgram<ProxyCalls>(scope, world.proxy, 'proxy-program'),
+		startProgram<ProxyCalls>(scope, world.proxy, 'proxy-program', env),
 		startProgram<EndCalls>(scope, cables.upstream.far.namespace, 'end-program'),
 	]);
 	const host = cables.upstream.far.address;

@@ -4,10 +4,11 @@ import {cutForGood} from './dead.ts';
 import {faults} from './faults.ts';
 import {reboots} from './reboot.ts';
 import {registerFaults} from './register.ts';
+import {repeats} from './repeated.ts';
 import {slow} from './slow.ts';
 
 nothingIsLeft();
 
 registerFaults({
-	...cuts, ...reboots, ...cutForGood, ...slow, ...faults,
+	...cuts, ...reboots, ...cutForGood, ...slow, ...faults, ...repeats,
 });

@@ -22,12 +22,12 @@ export type Program<C extends Calls> = {
 };
 
 /** Starts the program in that network namespace. */
-export async function startProgram<C extends Calls>(scope: Scope, namespace: string, name: string): Promise<Program<C>> {
+export async function startProgram<C extends Calls>(scope: Scope, namespace: string, name: string, env: Readonly<Record<string, string>> = {}): Promise<Program<C>> {
 	// Under tsx as TypeScript, and compiled as what it was compiled to.
 	const extension = path.extname(fileURLToPath(import.meta.url));
 	const file = fileURLToPath(new URL(name + extension, import.meta.url));
 	const loader = extension === '.ts' ? ['--import=tsx'] : [];
-	const child = spawn('ip', ['netns', 'exec', namespace, process.execPath, ...loader, file], {stdio: ['ignore', 'inherit', 'inherit', 'ipc']});
+	const child = spawn('ip', ['netns', 'exec', namespace, process.execPath, ...loader, file], {stdio: ['ignore', 'inherit', 'inherit', 'ipc'], env: {...process.env, ...env}});
 	const exited = once(child, 'exit');
 	const kill = async () => {
 		child.kill('SIGKILL');

@@ -12,7 +12,7 @@ import {
 	kernelObjects, objectsAreGone, relayThreads, sayIfBlind, socketsAreGone,
 } from './remains.ts';
 import {
-	ask, chatting, closedAt, pushing, silent, string, type Plan, type StartedProxy,
+	ask, chatting, closedAt, cut, pushing, silent, string, type Plan, type StartedProxy,
 } from './scene.ts';
 
 // A process or a worker that ends while its tunnels are in traffic, and others are being opened.
@@ -76,7 +76,8 @@ for (const [name, {options, order, code, stderr}] of Object.entries(exits)) {
 		const exit = await within('the process exits', proxy.exit);
 		t.like(exit, {code, signal: undefined});
 		t.regex(exit.stderr, stderr);
-		await allSeeTheEnd(t, clients, upstreams, [...strung.map(({id}) => id), ...opening]);
+		await allSeeTheEnd(t, clients, upstreams, (order ? strung : strung.slice(1)).map(({id}) => id), cut(engine));
+		await allSeeTheEnd(t, clients, upstreams, [strung[0]!.id, ...opening]);
 		await objectsAreGone(objects);
 		await Promise.all([clients.stop(), upstreams.stop()]);
 		await socketsAreGone(port, upstreams.port);
@@ -102,7 +103,8 @@ onEachEngine('a worker that is terminated at any moment, in traffic and while tu
 		await wait(random() * 200);
 		inBetween.push(...opening.filter(id => clients.report(id) !== undefined).map(String));
 		await within('the worker is terminated', worker.terminate());
-		await allSeeTheEnd(t, clients, upstreams, [...strung.map(({id}) => id), ...opening]);
+		await allSeeTheEnd(t, clients, upstreams, strung.map(({id}) => id), cut(engine));
+		await allSeeTheEnd(t, clients, upstreams, opening);
 		await objectsAreGone(objects);
 		await until('its thread has ended', () => relayThreads(process.pid) === 0);
 		await socketsAreGone(port);
@@ -116,7 +118,8 @@ onEachEngine('a worker that is terminated at any moment, in traffic and while tu
 });
 
 /** Each that was open is closed now, and what came was right. Those that were not even opened have nothing to tell. */
-async function allSeeTheEnd(t: ExecutionContext, clients: Peers, upstreams: Peers, ids: readonly number[]): Promise<void> {
+// eslint-disable-next-line max-params
+async function allSeeTheEnd(t: ExecutionContext, clients: Peers, upstreams: Peers, ids: readonly number[], how = /^(?:FIN|ECONNRESET|EPIPE)$/u): Promise<void> {
 	for (const id of ids) {
 		/* eslint-disable no-await-in-loop */
 		await clients.answered(id);
@@ -124,7 +127,7 @@ async function allSeeTheEnd(t: ExecutionContext, clients: Peers, upstreams: Peer
 			if (peers.report(id) !== undefined) {
 				const {problem, endings} = await closedAt(peers, id, 30_000);
 				t.is(problem, undefined);
-				t.regex(endings[0]!, /^(?:FIN|ECONNRESET|EPIPE)$/u);
+				t.regex(endings[0]!, how, `tunnel ${id}`);
 			}
 		}
 		/* eslint-enable no-await-in-loop */

@@ -1,6 +1,9 @@
 import {once} from 'node:events';
 import net, {type AddressInfo} from 'node:net';
 import process from 'node:process';
+import {tcpHandle} from '../../../plugin/internals.ts';
+import {networkError} from '../../../plugin/lifetime.ts';
+import {native} from '../../../plugin/native.ts';
 import {pattern, PatternReader} from '../../pattern.ts';
 import {logarithmic, seeded} from '../../random.ts';
 import {switchingProtocols} from '../../upstream.ts';
@@ -16,7 +19,7 @@ export type Talk = {
 	/** As much as the other one takes, a little now and then, or nothing. */
 	readonly send: 'bulk' | 'chat' | 'nothing';
 
-	/** Whether it reads at all. */
+	/** Whether it goes on reading when it is told to stop by `deafen`. */
 	readonly read: boolean;
 };
 
@@ -36,6 +39,9 @@ export type Order =
 	| {readonly type: 'end'; readonly ids: readonly number[]}
 	| {readonly type: 'reset'; readonly ids: readonly number[]}
 
+	/** Those that do not go on reading stop now. */
+	| {readonly type: 'deafen'; readonly ids: readonly number[]}
+
 	/** Read, whatever was said before. */
 	| {readonly type: 'read'; readonly ids: readonly number[]}
 
@@ -50,6 +56,9 @@ export type Report = {
 
 	/** Bytes that came, all of them right unless there is a problem. */
 	readonly received: number;
+
+	/** Whether it has stopped reading. */
+	readonly isDeaf: boolean;
 
 	/** What it has seen of the end: `FIN` or an errno, in this order. */
 	readonly endings: readonly string[];
@@ -68,6 +77,7 @@ class Talker {
 	#sent = 0;
 	#problem: string | undefined;
 	#isEnding = false;
+	#isDeaf = false;
 	#hasChanged = true;
 	readonly #endings: string[] = [];
 	readonly #socket: net.Socket;
@@ -87,7 +97,9 @@ class Talker {
 			this.#take(chunk);
 		});
 		socket.once('end', () => {
-			this.#saw('FIN');
+			// Where bytes came right before a reset, libuv says that it was a FIN. The kernel knows better.
+			const errno = native?.failure(tcpHandle(socket)?.fd ?? -1) ?? 0;
+			this.#saw(errno === 0 ? 'FIN' : networkError(errno).code!);
 			this.end();
 		});
 		socket.on('error', ({code}: NodeJS.ErrnoException) => {
@@ -98,18 +110,23 @@ class Talker {
 		});
 		// Leaving the paused mode, in which the handshake was read, takes a turn.
 		setImmediate(() => {
-			if (talk.read) {
-				this.read();
-			} else {
-				socket.pause();
-			}
-
+			this.read();
 			this.#send();
 		});
 	}
 
 	read(): void {
+		this.#isDeaf = false;
 		this.#socket.resume();
+	}
+
+	// Not from the start: a tunnel whose bytes nobody takes is not promoted.
+	deafen(): void {
+		if (!this.#talk.read) {
+			this.#socket.pause();
+			this.#isDeaf = true;
+			this.#hasChanged = true;
+		}
 	}
 
 	end(): void {
@@ -132,7 +149,7 @@ class Talker {
 
 		this.#hasChanged = false;
 		return {
-			id: this.#id, sent: this.#sent, received: this.#reader.received, endings: this.#endings, isClosed: this.#socket.closed,
+			id: this.#id, sent: this.#sent, received: this.#reader.received, isDeaf: this.#isDeaf, endings: this.#endings, isClosed: this.#socket.closed,
 			...(this.#problem !== undefined && {problem: this.#problem}),
 		};
 	}

@@ -63,6 +63,11 @@ export async function closedAt(peers: Peers, id: number, limit = 30_000): Promis
 	return peers.report(id)!;
 }
 
+/** How the ends of a tunnel see that the proxy is gone. It has been cut, so that it must not look complete; only what is in Node's streams ends as connections of Node do. */
+export function cut(engine: Carrier): RegExp {
+	return engine === 'stream' ? /^(?:FIN|ECONNRESET|EPIPE)$/u : /^(?:ECONNRESET|EPIPE)$/u;
+}
+
 /** Ends both directions of live tunnels, and checks that every byte that one end has sent has come to the other, and a FIN after it. */
 export async function endExactly(t: ExecutionContext, clients: Peers, upstreams: Peers, tunnels: readonly Strung[]): Promise<void> {
 	const ids = tunnels.map(({id}) => id);

@@ -8,7 +8,7 @@ import {fileURLToPath} from 'node:url';
 import {promisify} from 'node:util';
 
 /** The names in `addon/mutations.h`. */
-export type Mutation = 'kNoDrain' | 'kNoOrder' | 'kEarlyConsumed' | 'kSlowPromotion' | 'kNoKick' | 'kSmallRing';
+export type Mutation = 'kNoDrain' | 'kNoOrder' | 'kEarlyConsumed' | 'kSlowPromotion' | 'kNoKick' | 'kSmallRing' | 'kNoCut';
 
 /** Builds the addon with a rule switched off, from the objects of the last normal build and the three files that know about mutations. Returns its path. */
 export async function buildMutant(mutation: Mutation): Promise<string> {

@@ -275,8 +275,8 @@ void End::Abort() {
 
 void End::SawReset(int error, const char* call) {
   const bool by_proxy = load::resets_allowed && !tunnel.aborted;
-  // Who has been sent a FIN and then a reset is told that the pipe is broken.
-  if (by_proxy && error == EPIPE && eof) error = ECONNRESET;
+  // Who has been sent a FIN, whether it has read up to it or not, and then a reset, is told that the pipe is broken.
+  if (by_proxy && error == EPIPE && tunnel.at(Other(side)).fin) error = ECONNRESET;
   if (!tunnel.aborted && !by_proxy) {
     return tunnel.Fail(std::string("the ") + NameOf(side) + " got an error of " + call +
                        " that nobody had caused: " + strerror(error));
