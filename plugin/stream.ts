@@ -102,6 +102,10 @@ export class StreamCarrier implements Carrier {
 		for (const [socket, event, listener] of this.#listeners) {
 			socket.off(event, listener);
 		}
+
+		for (const socket of Object.values(this.#sockets) as Array<{resetAndDestroy?: unknown}>) {
+			delete socket.resetAndDestroy;
+		}
 	}
 
 	// A write that a reader has taken at last is a sign of life, and so is a FIN. But neither is a byte that came.
@@ -183,6 +187,20 @@ export class StreamCarrier implements Carrier {
 
 		const onClose = () => {
 			this.#disappeared(end);
+		};
+
+		// To those who listen, a reset looks like `destroy()`. But what was cut off must not look complete at the other end.
+		const {resetAndDestroy} = socket;
+		socket.resetAndDestroy = () => {
+			const isGone = socket.destroyed;
+			this.#connections.look();
+			resetAndDestroy.call(socket); // Throws where that is not possible. Then nothing has happened.
+			if (!isGone) {
+				this.#ending ??= {reason: 'destroyed', by: 'proxy'};
+				resetSocket(this.#sockets[otherEnd(end)]);
+			}
+
+			return socket;
 		};
 
 		// Before http-proxy's own listener, which sends a FIN to the other end, and throws if nobody listens to the errors of the proxy.
