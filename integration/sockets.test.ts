@@ -59,6 +59,18 @@ for (const kind of kinds) {
 	onEachEngine(`${kind}: resetAndDestroy() of the client's socket resets both ends`, resets, kind, 'client');
 	onEachEngine(`${kind}: resetAndDestroy() of the upstream's socket resets both ends`, resets, kind, 'upstream');
 
+	onEachEngine(`${kind}: a reset is not held up by a FIN that waits behind bytes which nobody reads`, async (t, engine, kind: Kind) => {
+		const {running, open} = await startEnds(t, engine);
+		const {client, upstream, tunnel} = await open(kind, {inKernel: true});
+		await pass(client, upstream);
+		// More than all buffers between here and the client have room for.
+		tunnel.client.end(Buffer.alloc(20_000_000));
+		t.false(tunnel.client.writableFinished);
+		tunnel.reset();
+		t.deepEqual(await within('both ends are reset', Promise.all([ending(client), ending(upstream)])), ['ECONNRESET', 'ECONNRESET']);
+		await running.closeOf(tunnel);
+	}, kind);
+
 	onEachEngine(`${kind}: what is written between cork() and uncork() arrives whole and in order, of whatever kind it is`, async (t, engine, kind: Kind) => {
 		const {running, open} = await startEnds(t, engine);
 		const {client, upstream, tunnel} = await open(kind, {inKernel: true});
