@@ -117,6 +117,33 @@ test.serial('what cannot be understood is exit code 2 and a hint, and help is 0'
 	}
 });
 
+test.serial('each way of asking for help gets the same, and without a command it is there too, but was not asked for', async t => {
+	const [overview, asCommand, nothing, ofSetup, setup] = await Promise.all([['--help'], ['help'], [], ['help', 'setup'], ['setup', '--help']].map(async given => command(...given)));
+	t.is(overview!.code, 0);
+	for (const name of ['doctor', 'setup', 'proxy']) {
+		t.regex(overview!.stdout, new RegExp(`^  ${name} +\\S`, 'mu'));
+	}
+
+	t.deepEqual(asCommand, overview);
+	t.deepEqual(nothing, {...overview, code: 2, stdout: '', stderr: overview!.stdout});
+	t.deepEqual(ofSetup, setup);
+});
+
+test.serial('doctor says in lines what it says in JSON, whatever that is', async t => {
+	const [lines, json] = [await command('doctor'), await command('doctor', '--json')];
+	const {engine, findings} = JSON.parse(json.stdout) as {readonly engine: string; readonly findings: ReadonlyArray<{readonly name: string; readonly status: string; readonly detail: string; readonly fixes?: readonly unknown[]}>};
+	t.is(lines.code, engine === 'sockmap' ? 0 : 1);
+	t.is(json.code, lines.code);
+	const said = lines.stdout.trimEnd().split('\n');
+	t.regex(said.pop()!, new RegExp(`^A proxy would get the engine ${engine}\\b.*\\.$`, 'u'));
+	t.is(said.pop(), '');
+	t.is(said.length, findings.reduce((sum, {fixes = []}) => sum + 1 + fixes.length, 0));
+	const marks: Readonly<Record<string, string>> = {ok: 'ok', no: 'no', info: '--'};
+	for (const {name, status, detail} of findings) {
+		t.true(said.some(line => line.startsWith(`${marks[status]!}  ${name} `) && line.endsWith(detail)), `${name}: ${detail}`);
+	}
+});
+
 test.serial('an engine that is named and not available is a failure', async t => {
 	const {code, stderr} = await command('proxy', '--target', 'http://127.0.0.1:1', '--engine', 'sockmap', '--pin-path', '/nowhere');
 	t.is(code, 1);

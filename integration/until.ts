@@ -39,5 +39,5 @@ export async function within<Value>(what: string, promise: Promise<Value>, limit
 	}
 }
 
-// Where everything takes longer, as with a sanitizer.
-const patience = Number(process.env.TEST_PATIENCE ?? 1);
+/** How many times as long everything may take, as with a sanitizer. */
+export const patience = Number(process.env.TEST_PATIENCE ?? 1);

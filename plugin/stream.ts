@@ -148,6 +148,17 @@ export class StreamCarrier implements Carrier, Supervisor, Watched {
 		resetSocket(this.#sockets[otherEnd(end)]);
 	}
 
+	// To those who listen, a reset looks like `destroy()`. But what was cut off must not look complete at the other end.
+	onReset(end: End, reset: () => void): void {
+		const isGone = this.#sockets[end].destroyed;
+		this.#connections.look();
+		reset();
+		if (!isGone) {
+			this.#ending ??= {reason: 'destroyed', by: 'proxy'};
+			resetSocket(this.#sockets[otherEnd(end)]);
+		}
+	}
+
 	onEnd(end: End): void {
 		// When bytes came right before a reset, libuv reports it as the end of the stream.
 		const socket = this.#sockets[end];

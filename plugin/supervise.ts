@@ -9,6 +9,11 @@ Who looks after the two sockets of a tunnel while Node carries it.
 */
 export type Supervisor = {
 	onError(end: End, error: NodeJS.ErrnoException): void;
+
+	/**
+	Somebody calls `resetAndDestroy()`. `reset` does it, or throws where it is not possible.
+	*/
+	onReset(end: End, reset: () => void): void;
 	onEnd(end: End): void;
 	onFinish(end: End): void;
 	onClose(end: End): void;
@@ -32,6 +37,7 @@ export function supervise(socket: Socket, end: End, supervisor: Supervisor): voi
 	// And before the pipe's, which sends a FIN.
 	socket.prependListener('error', onError).prependListener('end', onEnd).on('finish', onFinish).on('close', onClose).on('pause', onPause);
 	internals(socket)._unrefTimer = onTraffic;
+	socket.resetAndDestroy = onReset;
 }
 
 /**
@@ -68,6 +74,21 @@ function onClose(this: Supervised): void {
 	const {end, supervisor} = this[placeOf]!;
 	forgetStalled(this);
 	supervisor.onClose(end);
+}
+
+function onReset(this: Supervised): Supervised {
+	const reset = () => {
+		(Object.getPrototypeOf(this) as Socket).resetAndDestroy.call(this);
+	};
+
+	const place = this[placeOf];
+	if (place === undefined) {
+		reset();
+	} else {
+		place.supervisor.onReset(place.end, reset);
+	}
+
+	return this;
 }
 
 // In place of Node's own, which restarts the timer of `setTimeout()`.

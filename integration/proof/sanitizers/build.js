@@ -28,7 +28,7 @@ export const sanitizers = {
 };
 
 /** Builds the addon with these flags of the compiler, unless it is newer than its sources, and says where it is. */
-export async function buildAddon(name, flags) {
+export async function buildAddon(name, flags, compiler = 'g++') {
 	const {targets: [{sources, defines}]} = JSON.parse(await fs.readFile(path.join(root, 'addon', 'binding.gyp'), 'utf8'));
 	const folder = path.join(root, 'addon', 'build', name);
 	const addon = path.join(folder, 'sockmap.node');
@@ -38,13 +38,13 @@ export async function buildAddon(name, flags) {
 	const objects = await Promise.all(sources.map(async source => {
 		const object = path.join(folder, source.replace('.cc', '.o'));
 		if (!await isNewer(object, [`addon/${source}`, ...headers])) {
-			await compile([...common, '-c', `addon/${source}`, '-o', object]);
+			await compile([...common, '-c', `addon/${source}`, '-o', object], compiler);
 		}
 
 		return object;
 	}));
 	// It stays where it is mapped when a worker ends, so that reports about it can still be given names.
-	await compile([...flags, '-shared', '-pthread', '-Wl,-z,nodelete', ...objects, '-o', addon]);
+	await compile([...flags, '-shared', '-pthread', '-Wl,-z,nodelete', ...objects, '-o', addon], compiler);
 	return addon;
 }
 
@@ -61,8 +61,8 @@ export async function buildControl(name, flags) {
 }
 
 /** Runs the compiler from the folder of the project. */
-export async function compile(arguments_) {
-	await promisify(execFile)('g++', arguments_, {cwd: root});
+export async function compile(arguments_, compiler = 'g++') {
+	await promisify(execFile)(compiler, arguments_, {cwd: root});
 }
 
 /** Where a library of the compiler is. */
