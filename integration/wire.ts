@@ -1,7 +1,10 @@
 import {Buffer} from 'node:buffer';
 import {once} from 'node:events';
 import net from 'node:net';
+import {getSystemErrorName} from 'node:util';
 import type {ExecutionContext} from 'ava';
+import {tcpHandle} from '../plugin/internals.ts';
+import {native} from '../plugin/native.ts';
 
 /** A TCP connection that is destroyed when the test is over, whatever happened to it. It half-closes like a TCP socket should. */
 export async function dial(t: ExecutionContext, port: number, options: Partial<net.TcpNetConnectOpts> & {readonly highWaterMark?: number} = {}): Promise<net.Socket> {
@@ -95,9 +98,14 @@ export async function readSome(socket: net.Socket, most = Number.POSITIVE_INFINI
 
 /** How the connection ended, seen from here: the errno of a reset, or `FIN`. Reads on, for neither is seen by those who do not. */
 export async function ending(socket: net.Socket): Promise<string> {
+	// When bytes came right before a reset, libuv reports it as the end of the stream. The kernel knows better.
+	let errno = 0;
+	socket.prependOnceListener('end', () => {
+		errno = native?.failure(tcpHandle(socket)?.fd ?? -1) ?? 0;
+	});
 	try {
 		await readToEnd(socket);
-		return 'FIN';
+		return errno === 0 ? 'FIN' : getSystemErrorName(-errno);
 	} catch (error) {
 		return (error as NodeJS.ErrnoException).code ?? String(error);
 	}
