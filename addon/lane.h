@@ -9,6 +9,7 @@
 #include "counters.h"
 #include "pipe.h"
 #include "sockmap.h"
+#include "tcp.h"
 
 // What the lanes of a relay share. Everything in it is used by the relay's thread only.
 struct Workshop {
@@ -164,6 +165,8 @@ class Lane {
   uint64_t injected_bytes_ = 0;  // since the promotion
   uint64_t batch_ = 0;           // spilled bytes received and not published yet
   bool batch_ordered_ = false;   // everything redirected before this batch has been written
+
+  TcpSummary relieved_at_;  // the source, when it was last asked whether it drops what comes
 
   LaneCounters& counters_;
 };

@@ -13,7 +13,6 @@
 namespace {
 
 constexpr int kRounds = 4;
-constexpr size_t kReliefLimit = 8 * 1024 * 1024;
 
 }  // namespace
 
@@ -180,18 +179,22 @@ bool Lane::BeginInjection(Workshop& workshop) {
 }
 
 // For a lane whose reader is slow. What is passed while the other lane's bytes wait for a kernel worker is not charged
-// until the worker comes to it, so that the window stays open, and the receive buffer ends up holding more than it may.
-// Then TCP drops what still comes, the acknowledgements in it too, and the other lane stands still as well, for as long
-// as this one does. So take off as much as is too much; it is bounded by the window.
+// until the worker comes to it, so that the window stays open, and the receive buffer ends up holding more than it may,
+// by what a sender manages to send in that time. Then TCP drops what still comes, the acknowledgements in it too, and
+// the other lane stands still as well, for as long as this one does. So take off as much as is too much.
+//
+// A buffer is often a segment more than full. What tells is that segments come and no byte of them is received: once
+// there is room for these, the sender keeps to its window, and nothing is taken off any more.
 void Lane::Relieve(Workshop& workshop) {
-  // With nothing to be acknowledged there is no other lane to hold up, and a full buffer is what stops the sender.
-  if (UnacknowledgedBy(source_) == 0 || ReceiveBufferUse(source_) <= 1.0) return;
+  const TcpSummary before = std::exchange(relieved_at_, SummaryOf(source_));
+  const bool drops = relieved_at_.segments_in != before.segments_in && relieved_at_.received == before.received;
+  if (!drops || ReceiveBufferUse(source_) <= 1.0) return;
   int waiting = 0;
   if (ioctl(source_, FIONREAD, &waiting) == 0 && waiting > 0) {
-    outbox_.reserve(std::min(kReliefLimit, outbox_.size() + static_cast<size_t>(waiting)));
+    outbox_.reserve(outbox_.size() + static_cast<size_t>(waiting));
   }
   // Some more than that: a passed segment that waits at the head of the backlog needs room to make way for the others.
-  while (outbox_.size() < kReliefLimit && ReceiveBufferUse(source_) > 0.75) {
+  while (ReceiveBufferUse(source_) > 0.75) {
     const ssize_t length = recv(source_, workshop.scratch.data(), workshop.scratch.size(), MSG_DONTWAIT);
     if (length <= 0) return;
     batch_ += static_cast<uint64_t>(length);

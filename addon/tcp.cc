@@ -39,6 +39,8 @@ TcpSummary SummaryOf(int fd) {
           info.tcpi_rtt,
           info.tcpi_total_retrans,
           info.tcpi_bytes_acked,
+          info.tcpi_bytes_received,
+          info.tcpi_data_segs_in,
           info.tcpi_last_data_recv,
           info.tcpi_last_data_sent};
 }

@@ -10,6 +10,8 @@ struct TcpSummary {
   uint32_t rtt = 0;            // smoothed, in microseconds
   uint32_t retransmits = 0;    // segments sent again, in all
   uint64_t acknowledged = 0;   // bytes
+  uint64_t received = 0;       // bytes, and
+  uint32_t segments_in = 0;    // segments with data, whether there was room for them or not
   uint32_t last_received = 0;  // milliseconds since data arrived,
   uint32_t last_sent = 0;      // and since some was sent
 };

@@ -64,11 +64,16 @@ for (const kind of kinds) {
 		const {client, upstream, tunnel} = await open(kind, {inKernel: true});
 		await pass(client, upstream);
 		// More than all buffers between here and the client have room for.
-		tunnel.client.end(Buffer.alloc(20_000_000));
+		const total = 20_000_000;
+		tunnel.client.end(Buffer.alloc(total));
 		t.false(tunnel.client.writableFinished);
+		const before = client.bytesRead;
 		tunnel.reset();
-		t.deepEqual(await within('both ends are reset', Promise.all([ending(client), ending(upstream)])), ['ECONNRESET', 'ECONNRESET']);
-		await running.closeOf(tunnel);
+		// Where bytes come right before the reset, libuv reports it as an end of file, so the client is asked what it got.
+		const [, other] = await within('both ends are over', Promise.all([ending(client), ending(upstream)]));
+		t.is(other, 'ECONNRESET');
+		t.true(client.bytesRead - before < total, 'the client got everything');
+		t.like(await running.closeOf(tunnel), {engine, reason: 'reset', by: 'proxy'});
 	}, kind);
 
 	onEachEngine(`${kind}: what is written between cork() and uncork() arrives whole and in order, of whatever kind it is`, async (t, engine, kind: Kind) => {
