@@ -90,26 +90,13 @@ export async function park({engine, tunnels, write, reader, seconds = 15, env, w
 			sent.push(resolve);
 			load.say('sent');
 		});
-		let opened = 0;
-		while (opened < tunnels) {
-			({opened} = await ask()); // eslint-disable-line no-await-in-loop
-			await wait(50); // eslint-disable-line no-await-in-loop
-		}
-
+		await untilOpen(tunnels, ask);
 		if (proxy) {
 			await whenOpen?.(proxy);
 		}
 
 		load.say('begin');
-		const deadline = Date.now() + (seconds * 1000);
-		let payload = 0;
-		for (let quiet = 0; quiet < 3 && Date.now() < deadline;) {
-			await wait(300); // eslint-disable-line no-await-in-loop
-			const answer = await ask(); // eslint-disable-line no-await-in-loop
-			quiet = answer.sent === payload && payload > 0 ? quiet + 1 : 0;
-			payload = answer.sent;
-		}
-
+		const payload = await untilBlocked(seconds, ask);
 		const after = measure(proxy?.child.pid);
 		if (proxy) {
 			await whenBlocked?.(proxy);
@@ -128,6 +115,27 @@ export async function park({engine, tunnels, write, reader, seconds = 15, env, w
 	} finally {
 		await end([load.child, ...(proxy ? [proxy.child] : [])]);
 	}
+}
+
+async function untilOpen(tunnels: number, ask: () => Promise<Sent>): Promise<void> {
+	for (let opened = 0; opened < tunnels;) {
+		({opened} = await ask()); // eslint-disable-line no-await-in-loop
+		await wait(50); // eslint-disable-line no-await-in-loop
+	}
+}
+
+/** Resolves with the bytes that were sent by then. */
+async function untilBlocked(seconds: number, ask: () => Promise<Sent>): Promise<number> {
+	const deadline = Date.now() + (seconds * 1000);
+	let payload = 0;
+	for (let quiet = 0; quiet < 3 && Date.now() < deadline;) {
+		await wait(300); // eslint-disable-line no-await-in-loop
+		const {sent} = await ask(); // eslint-disable-line no-await-in-loop
+		quiet = sent === payload && payload > 0 ? quiet + 1 : 0;
+		payload = sent;
+	}
+
+	return payload;
 }
 
 export function show({payload, sockets, slab, unavailable, process, tally}: Parked): string {
