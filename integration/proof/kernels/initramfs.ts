@@ -89,7 +89,7 @@ async function copyPackage(to: string): Promise<void> {
 		// What package.json says about side effects holds for the plugin, not for tests.
 		ignoreAnnotations: true,
 		// What is bundled of the CommonJS kind calls it.
-		banner: {js: 'import {createRequire} from "node:module"; const require = createRequire(import.meta.url);'},
+		banner: {js: 'import {createRequire as makeRequire} from "node:module"; const require = makeRequire(import.meta.url);'},
 		plugins: [inTheGuest],
 	});
 	await stop(); // It is a process of its own, and would wait for more.
