@@ -2,10 +2,11 @@ import {Buffer} from 'node:buffer';
 import {once} from 'node:events';
 import type net from 'node:net';
 import {setTimeout as wait} from 'node:timers/promises';
+import type {ExecutionContext} from 'ava';
 import {
 	kinds, startEnds, type Kind,
 } from './ends.ts';
-import {onEachEngine} from './engines.ts';
+import {onEachEngine, type Carrier} from './engines.ts';
 import {nothingIsLeft} from './leaks.ts';
 import {within} from './until.ts';
 import {ending, read, readTextToEnd} from './wire.ts';
@@ -103,8 +104,8 @@ for (const kind of kinds) {
 	}, kind);
 }
 
-async function resets(t: Parameters<Parameters<typeof onEachEngine>[1]>[0], engine: string, kind: Kind, end: 'client' | 'upstream'): Promise<void> {
-	const {running, open} = await startEnds(t, engine as 'stream');
+async function resets(t: ExecutionContext, engine: Carrier, kind: Kind, end: 'client' | 'upstream'): Promise<void> {
+	const {running, open} = await startEnds(t, engine);
 	const ends = await open(kind, {inKernel: true});
 	await pass(ends.client, ends.upstream);
 	const {[end]: socket} = ends.tunnel;

@@ -1,10 +1,8 @@
 import {Buffer} from 'node:buffer';
 import {once} from 'node:events';
 import net from 'node:net';
-import {getSystemErrorName} from 'node:util';
 import type {ExecutionContext} from 'ava';
-import {tcpHandle} from '../plugin/internals.ts';
-import {native} from '../plugin/native.ts';
+import {resetBehindEnd} from '../plugin/lifetime.ts';
 
 /** A TCP connection that is destroyed when the test is over, whatever happened to it. It half-closes like a TCP socket should. */
 export async function dial(t: ExecutionContext, port: number, options: Partial<net.TcpNetConnectOpts> & {readonly highWaterMark?: number} = {}): Promise<net.Socket> {
@@ -98,14 +96,13 @@ export async function readSome(socket: net.Socket, most = Number.POSITIVE_INFINI
 
 /** How the connection ended, seen from here: the errno of a reset, or `FIN`. Reads on, for neither is seen by those who do not. */
 export async function ending(socket: net.Socket): Promise<string> {
-	// When bytes came right before a reset, libuv reports it as the end of the stream. The kernel knows better.
-	let errno = 0;
+	let reset: NodeJS.ErrnoException | undefined;
 	socket.prependOnceListener('end', () => {
-		errno = native?.failure(tcpHandle(socket)?.fd ?? -1) ?? 0;
+		reset = resetBehindEnd(socket);
 	});
 	try {
 		await readToEnd(socket);
-		return errno === 0 ? 'FIN' : getSystemErrorName(-errno);
+		return reset?.code ?? 'FIN';
 	} catch (error) {
 		return (error as NodeJS.ErrnoException).code ?? String(error);
 	}

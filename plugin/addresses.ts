@@ -70,7 +70,7 @@ export function parseBlock(notation: string): Block | undefined {
 
 	const list = new BlockList();
 	list.addSubnet(base, prefix, family);
-	const has = (address: string) => list.check(address, familyOf(address)) || (isIPv6(address) && list.check(canonical(address), familyOf(canonical(address))));
+	const has = (address: string) => [...new Set([address, canonical(address)])].some(one => list.check(one, familyOf(one)));
 	return {
 		isEverything: prefix === 0,
 		has,

@@ -121,4 +121,3 @@ export async function unlessAborted<Value>(work: () => Promise<Value>, signal: A
 		void settle();
 	});
 }
-

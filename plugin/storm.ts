@@ -29,9 +29,7 @@ export class Storm<Tunnel, Item> {
 		}
 
 		this.#waiting.set(tunnel, {item, due: now + patience});
-		if (this.#waiting.size === 1) {
-			this.#wait(patience);
-		}
+		this.#wait(patience);
 	}
 
 	/**
@@ -41,6 +39,7 @@ export class Storm<Tunnel, Item> {
 		this.#waiting.delete(tunnel);
 	}
 
+	// For the first of them. Those behind it are waited for when it has had its turn.
 	#wait(milliseconds: number): void {
 		// Items are there as long as their sockets, which keep the process alive, or not.
 		this.#timer ??= setTimeout(() => {

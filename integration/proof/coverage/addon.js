@@ -1,12 +1,13 @@
 // `npm run coverage:addon`: the lines of addon/ that the tests have been through, then patterns and options of ava, if
 // not all. A process that is killed, and a worker that is terminated, would not get round to writing their counters at
 // the end. So they are mapped from a file of each process all the time.
-import {execFile, spawn} from 'node:child_process';
+import {execFile} from 'node:child_process';
 import fs from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import process from 'node:process';
 import {promisify} from 'node:util';
+import {runAva} from '../sanitizers/ava.js';
 import {buildAddon, root} from '../sanitizers/build.js';
 
 const given = process.argv.slice(2);
@@ -21,24 +22,10 @@ await fs.chmod(folder, 0o1777);
 try {
 	const addon = path.join(folder, 'sockmap.node');
 	await fs.copyFile(await buildAddon('coverage', flags(), 'clang++'), addon);
-	process.exitCode = await runTests(addon);
+	process.exitCode = await runAva(process.execPath, patterns, {...process.env, HTTP_PROXY_SOCKMAP_ADDON: addon, LLVM_PROFILE_FILE: path.join(folder, '%p%c.profraw')});
 	await report(addon);
 } finally {
 	await fs.rm(folder, {recursive: true});
-}
-
-async function runTests(addon) {
-	const child = spawn(process.execPath, [path.join(root, 'node_modules', 'ava', 'entrypoints', 'cli.mjs'), ...patterns], {
-		cwd: root,
-		stdio: ['ignore', 'inherit', 'inherit'],
-		env: {...process.env, HTTP_PROXY_SOCKMAP_ADDON: addon, LLVM_PROFILE_FILE: path.join(folder, '%p%c.profraw')},
-	});
-	return new Promise((resolve, reject) => {
-		child.once('error', reject);
-		child.once('close', code => {
-			resolve(code ?? 1);
-		});
-	});
 }
 
 async function report(addon) {

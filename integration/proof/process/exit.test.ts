@@ -12,7 +12,7 @@ import {
 	kernelObjects, objectsAreGone, relayThreads, sayIfBlind, socketsAreGone,
 } from './remains.ts';
 import {
-	ask, chatting, closedAt, cut, pushing, silent, string, type Plan, type StartedProxy,
+	anyEnd, ask, chatting, closedAt, cut, pushing, silent, string, type Plan, type StartedProxy,
 } from './scene.ts';
 
 // A process or a worker that ends while its tunnels are in traffic, and others are being opened.
@@ -119,7 +119,7 @@ onEachEngine('a worker that is terminated at any moment, in traffic and while tu
 
 /** Each that was open is closed now, and what came was right. Those that were not even opened have nothing to tell. */
 // eslint-disable-next-line max-params
-async function allSeeTheEnd(t: ExecutionContext, clients: Peers, upstreams: Peers, ids: readonly number[], how = /^(?:FIN|ECONNRESET|EPIPE)$/u): Promise<void> {
+async function allSeeTheEnd(t: ExecutionContext, clients: Peers, upstreams: Peers, ids: readonly number[], how = anyEnd): Promise<void> {
 	for (const id of ids) {
 		/* eslint-disable no-await-in-loop */
 		await clients.answered(id);

@@ -1,9 +1,7 @@
 import {once} from 'node:events';
 import net, {type AddressInfo} from 'node:net';
 import process from 'node:process';
-import {tcpHandle} from '../../../plugin/internals.ts';
-import {networkError} from '../../../plugin/lifetime.ts';
-import {native} from '../../../plugin/native.ts';
+import {resetBehindEnd} from '../../../plugin/lifetime.ts';
 import {pattern, PatternReader} from '../../pattern.ts';
 import {logarithmic, seeded} from '../../random.ts';
 import {switchingProtocols} from '../../upstream.ts';
@@ -97,9 +95,7 @@ class Talker {
 			this.#take(chunk);
 		});
 		socket.once('end', () => {
-			// Where bytes came right before a reset, libuv says that it was a FIN. The kernel knows better.
-			const errno = native?.failure(tcpHandle(socket)?.fd ?? -1) ?? 0;
-			this.#saw(errno === 0 ? 'FIN' : networkError(errno).code!);
+			this.#saw(resetBehindEnd(socket)?.code ?? 'FIN');
 			this.end();
 		});
 		socket.on('error', ({code}: NodeJS.ErrnoException) => {

@@ -63,9 +63,12 @@ export async function closedAt(peers: Peers, id: number, limit = 30_000): Promis
 	return peers.report(id)!;
 }
 
+/** Whatever the end of a connection may look like. */
+export const anyEnd = /^(?:FIN|ECONNRESET|EPIPE)$/u;
+
 /** How the ends of a tunnel see that the proxy is gone. It has been cut, so that it must not look complete; only what is in Node's streams ends as connections of Node do. */
 export function cut(engine: Carrier): RegExp {
-	return engine === 'stream' ? /^(?:FIN|ECONNRESET|EPIPE)$/u : /^(?:ECONNRESET|EPIPE)$/u;
+	return engine === 'stream' ? anyEnd : /^(?:ECONNRESET|EPIPE)$/u;
 }
 
 /** Ends both directions of live tunnels, and checks that every byte that one end has sent has come to the other, and a FIN after it. */

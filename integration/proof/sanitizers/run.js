@@ -4,14 +4,15 @@
 // which some do not start with it. First it is made sure that they see what they are there for.
 //
 // Fails if a test fails, or if anything was reported that is not Node's own.
-import {execFile, spawn, spawnSync} from 'node:child_process';
+import {execFile, spawnSync} from 'node:child_process';
 import fs from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import process from 'node:process';
 import {promisify} from 'node:util';
+import {runAva} from './ava.js';
 import {
-	buildAddon, buildControl, library, root, sanitizers,
+	buildAddon, buildControl, library, sanitizers,
 } from './build.js';
 import {ofNode, reportsIn} from './reports.js';
 import {skipped} from './skipped.js';
@@ -82,17 +83,7 @@ async function runTests(addon, node) {
 	await fs.copyFile(addon, copy);
 	await fs.mkdir(path.join(folder, 'tests'));
 	await fs.chmod(path.join(folder, 'tests'), 0o1777);
-	const child = spawn(node, [path.join(root, 'node_modules', 'ava', 'entrypoints', 'cli.mjs'), '--timeout=5m', ...patterns], {
-		cwd: root,
-		stdio: ['ignore', 'inherit', 'inherit'],
-		env: {...environment(path.join(folder, 'tests', 'report')), HTTP_PROXY_SOCKMAP_ADDON: copy},
-	});
-	return new Promise((resolve, reject) => {
-		child.once('error', reject);
-		child.once('close', code => {
-			resolve(code ?? 1);
-		});
-	});
+	return runAva(node, ['--timeout=5m', ...patterns], {...environment(path.join(folder, 'tests', 'report')), HTTP_PROXY_SOCKMAP_ADDON: copy});
 }
 
 // Each process would need seconds to give all of Node's functions their names, and only those of the addon matter.
