@@ -30,7 +30,8 @@ Napi::Value Look(const Napi::CallbackInfo& info) {
 }
 
 void Bound(const Napi::CallbackInfo& info) {
-  BoundBuffers(info[0].As<Napi::Number>().Int32Value(), info[1].As<Napi::Boolean>() ? kWide : kNarrow);
+  BoundBuffers(info[0].As<Napi::Number>().Int32Value(), info[1].As<Napi::Number>().Int32Value(),
+               info[2].As<Napi::Boolean>() ? kWide : kNarrow);
 }
 
 // What has gone wrong with it and nobody has been told yet.

@@ -16,9 +16,9 @@ constexpr size_t kClosingLimit = 32 * 1024 * 1024;
 void Lane::Advance(Workshop& workshop) {
   wants_ = {};
   switch (state_) {
-    case LaneState::kPipe: AdvancePipe(workshop); return WidenIfItMoves();
+    case LaneState::kPipe: AdvancePipe(workshop); return WidenIfItMoves(workshop);
     case LaneState::kKernel:
-    case LaneState::kSpilling: AdvanceSpill(workshop); return WidenIfItMoves();
+    case LaneState::kSpilling: AdvanceSpill(workshop); return WidenIfItMoves(workshop);
     case LaneState::kDraining: return AdvanceDrain(workshop);
     case LaneState::kDone: return;
   }
@@ -88,11 +88,12 @@ void Lane::Finish() {
   wants_ = {};
 }
 
-// A lane that has never moved much has no use for a large buffer, and would fill it if its reader stalls.
-void Lane::WidenIfItMoves() {
+// A lane that has never moved much has no use for large buffers, and would fill them if its reader stalls.
+void Lane::WidenIfItMoves(Workshop& workshop) {
   if (wide_ || counters_.Moved() < FLOW_MOVES) return;
-  BoundBuffers(source_, kWide);
   wide_ = true;
+  BoundBuffers(source_, destination_, kWide);
+  if (id_) PublishUnsentLimit(workshop);
 }
 
 void Lane::EndInjection() {

@@ -113,6 +113,7 @@ class Lane {
   bool CaughtUp(Workshop& workshop) const;
   bool Drained(Workshop& workshop);
   void Publish(Workshop& workshop);
+  void PublishUnsentLimit(Workshop& workshop);
   bool BeginInjection(Workshop& workshop);
   void Relieve(Workshop& workshop);
   void Kick();
@@ -127,7 +128,7 @@ class Lane {
   // Moves `sent` towards `length`.
   Moved SendFrom(size_t& sent, const uint8_t* bytes, size_t length, std::atomic<uint64_t>& counter);
   void EndInjection();
-  void WidenIfItMoves();
+  void WidenIfItMoves(Workshop& workshop);
 
   const int source_;
   const int destination_;
@@ -151,7 +152,7 @@ class Lane {
   uint64_t burst_ = 0;  // bytes since the last pause
   int64_t credit_ = 0;  // how far the bursts speak for messages, see Pause()
 
-  bool wide_ = false;        // the source's receive buffer is as large as it becomes
+  bool wide_ = false;        // its buffers are as large as they become
   bool bulk_ = false;        // the last read was large: splice the next one
   bool refused_ = false;     // the kernel will not have the source in the sockmap any more
   bool hung_up_ = false;     // the source's FIN has been seen

@@ -80,11 +80,11 @@ std::pair<uint32_t, std::shared_ptr<TunnelCounters>> Relay::Add(Engine engine, S
     pthread_setname_np(thread_.native_handle(), "sockmap-relay");
   }
 
-  for (const int fd : {client_number, upstream_number}) {
-    BoundBuffers(fd, kNarrow);
-    // Until everything is delivered, see Tunnel::Conclude.
-    ResetOnClose(fd, true);
-  }
+  BoundBuffers(client_number, upstream_number, kNarrow);
+  BoundBuffers(upstream_number, client_number, kNarrow);
+  // Until everything is delivered, see Tunnel::Conclude.
+  ResetOnClose(client_number, true);
+  ResetOnClose(upstream_number, true);
   const uint32_t id = tunnel->id;
   auto counters = tunnel->counters();
   Say({Command::Kind::kAdd, id, std::move(tunnel), End::kClient, {}});

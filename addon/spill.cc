@@ -14,12 +14,15 @@ namespace {
 
 constexpr int kRounds = 4;
 
+// So much may be taken off a full receive buffer on suspicion.
+constexpr size_t kEarlyRelief = 512 * 1024;
+
 }  // namespace
 
 bool Lane::Promote(Workshop& workshop) {
   // Everything that we sent has been accepted, so what is written beyond this was redirected, or spilled by us.
   written_before_ = WrittenExactlyTo(destination_);
-  workshop.sockmap->FlowOf(*id_).unsent_limit = kUnsentLimit;
+  PublishUnsentLimit(workshop);
   if (kMutation == Mutation::kSlowPromotion || kMutation == Mutation::kNoKick) usleep(3000);
   if (!workshop.sockmap->Promote(*id_, source_)) {
     refused_ = true;
@@ -82,7 +85,9 @@ void Lane::AdvanceSpill(Workshop& workshop) {
     }
 
     const bool enough = closing_ && closing_left_ == 0;
-    const ssize_t length = enough ? 0 : recv(source_, workshop.scratch.data(), workshop.scratch.size(), MSG_DONTWAIT);
+    // It may have to wait here, so not much more than what the destination would take.
+    const size_t most = wide_ ? workshop.scratch.size() : kNarrow.unsent;
+    const ssize_t length = enough ? 0 : recv(source_, workshop.scratch.data(), most, MSG_DONTWAIT);
     if (length > 0) {
       batch_ = static_cast<uint64_t>(length);
       Received(batch_);
@@ -159,6 +164,12 @@ void Lane::Publish(Workshop& workshop) {
                    __ATOMIC_SEQ_CST);
 }
 
+// For the program, which looks at the destination as TCP itself would.
+void Lane::PublishUnsentLimit(Workshop& workshop) {
+  const int limit = (wide_ ? kWide : kNarrow).unsent;
+  __atomic_store_n(&workshop.sockmap->FlowOf(*id_).unsent_limit, static_cast<uint32_t>(limit), __ATOMIC_RELAXED);
+}
+
 // From here on the program passes everything.
 void Lane::Hold(Workshop& workshop) {
   __atomic_store_n(&workshop.sockmap->FlowOf(*id_).consumed, consumed_ | FLOW_HELD, __ATOMIC_SEQ_CST);
@@ -183,18 +194,21 @@ bool Lane::BeginInjection(Workshop& workshop) {
 // by what a sender manages to send in that time. Then TCP drops what still comes, the acknowledgements in it too, and
 // the other lane stands still as well, for as long as this one does. So take off as much as is too much.
 //
-// A buffer is often a segment more than full. What tells is that segments come and no byte of them is received: once
-// there is room for these, the sender keeps to its window, and nothing is taken off any more.
+// A buffer is often a segment more than full, which alone drops nothing. What tells is that segments come and no byte of
+// them is received: once there is room for these, the sender keeps to its window, and nothing is taken off any more. But
+// then they have been dropped, and the other lane waits for a retransmission. So where it has something under way, act on
+// suspicion first: a slow reader takes that much again and again, and for one that has stalled it is not much.
 void Lane::Relieve(Workshop& workshop) {
   const TcpSummary before = std::exchange(relieved_at_, SummaryOf(source_));
   const bool drops = relieved_at_.segments_in != before.segments_in && relieved_at_.received == before.received;
-  if (!drops || ReceiveBufferUse(source_) <= 1.0) return;
+  const bool early = batch_ < kEarlyRelief && UnacknowledgedBy(source_) > 0;
+  if (!(drops || early) || ReceiveBufferUse(source_) <= 1.0) return;
   int waiting = 0;
   if (ioctl(source_, FIONREAD, &waiting) == 0 && waiting > 0) {
     outbox_.reserve(outbox_.size() + static_cast<size_t>(waiting));
   }
   // Some more than that: a passed segment that waits at the head of the backlog needs room to make way for the others.
-  while (ReceiveBufferUse(source_) > 0.75) {
+  while (ReceiveBufferUse(source_) > 0.75 && (drops || batch_ < kEarlyRelief)) {
     const ssize_t length = recv(source_, workshop.scratch.data(), workshop.scratch.size(), MSG_DONTWAIT);
     if (length <= 0) return;
     batch_ += static_cast<uint64_t>(length);

@@ -63,18 +63,19 @@ int UnacknowledgedBy(int fd) {
   return ioctl(fd, SIOCOUTQ, &bytes) < 0 ? 0 : bytes;
 }
 
-void BoundBuffers(int fd, int receive_limit) {
+void BoundBuffers(int source, int destination, const Bounds& bounds) {
+  const auto& [received, unsent] = bounds;
   // Counts what was not sent yet, and so leaves the congestion window, and the throughput over long ways, alone.
-  setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &kUnsentLimit, sizeof kUnsentLimit);
+  setsockopt(destination, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
 
   // Silently cut down to net.core.rmem_max, no longer tuned once it is set, and not to be unset.
-  static const bool allowed = Allowed("/proc/sys/net/core/rmem_max", kWide);
-  if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &receive_limit, sizeof receive_limit) < 0) {
+  static const bool allowed = Allowed("/proc/sys/net/core/rmem_max", kWide.received);
+  if (setsockopt(source, SOL_SOCKET, SO_RCVBUFFORCE, &received, sizeof received) < 0) {
     if (!allowed) return;
-    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_limit, sizeof receive_limit);
+    setsockopt(source, SOL_SOCKET, SO_RCVBUF, &received, sizeof received);
   }
   // Older kernels keep the window below what the buffer was when the connection was made.
-  setsockopt(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, &receive_limit, sizeof receive_limit);
+  setsockopt(source, IPPROTO_TCP, TCP_WINDOW_CLAMP, &received, sizeof received);
 }
 
 void ForgetSoon(int fd) {

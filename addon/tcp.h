@@ -29,13 +29,16 @@ int UnacknowledgedBy(int fd);
 // How much may wait in the kernel for a stalled reader, on either side of the relay. The receive buffer of whoever
 // reads as fast as the relay is grown to the system's maximum, and the send buffer with the congestion window, until
 // the reader stops and all of it becomes a queue. The kernel allows itself twice what a receive buffer is set to.
-constexpr int kNarrow = 256 * 1024;  // until a lane has shown that it moves (FLOW_MOVES),
-constexpr int kWide = 1024 * 1024;   // and from then on, for the sake of long ways
-constexpr int kUnsentLimit = 512 * 1024;
+struct Bounds {
+  int received;  // the source's receive buffer
+  int unsent;    // what the destination may hold and not have sent yet
+};
+constexpr Bounds kNarrow{128 * 1024, 128 * 1024};  // until a lane has shown that it moves (FLOW_MOVES),
+constexpr Bounds kWide{1024 * 1024, 512 * 1024};   // and from then on, for the sake of long ways
 
-// Bounds the receive buffer, and what may wait unsent. The receive buffer is left to the system, which bounds it by
-// tcp_rmem, where we may not set it as large as the wide one. Does nothing to what is not TCP.
-void BoundBuffers(int fd, int receive_limit);
+// Bounds what waits in a lane. The receive buffer is left to the system, which bounds it by tcp_rmem, where we may not
+// set it as large as the wide one. Does nothing to what is not TCP.
+void BoundBuffers(int source, int destination, const Bounds& bounds);
 
 // Has the kernel forget the connection a few seconds after it was closed without its peer having ended, and answer what
 // comes then with a reset. It does so at once where bytes are unread, and after a minute otherwise.

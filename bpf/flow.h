@@ -40,7 +40,7 @@ struct flow {
 };
 
 /* Bytes that have gone all the way in a lane that moves. More than what the buffers on the way take of one that does not. */
-#define FLOW_MOVES (2 << 20)
+#define FLOW_MOVES (1 << 20)
 
 /* Set in `consumed`, this bit makes it differ from every `passed`: the program then leaves everything to the relay. */
 #define FLOW_HELD (1ULL << 63)

@@ -36,9 +36,9 @@ export type Native = {
 	abort(fd: number): void;
 
 	/**
-	Bounds what may wait in the kernel for a stalled reader at the other end of this connection. `isWide` once it has sent `moves` bytes.
+	Bounds what may wait in the kernel on the way from one connection to the other, for a stalled reader. `isWide` once it has sent `moves` bytes.
 	*/
-	bound(fd: number, isWide: boolean): void;
+	bound(source: number, destination: number, isWide: boolean): void;
 
 	/**
 	Puts what TCP knows about this connection now into the first two places of `into`: the round-trip time, and the segments sent again. False if it is none.

@@ -4,7 +4,7 @@ import {Connections} from './connection.ts';
 import {Deadlines, type Limits, type Overdue, type Watched} from './deadlines.ts';
 import {drain} from './drain.ts';
 import {internals, tcpHandle} from './internals.ts';
-import {endGracefully, failed, networkError, resetSocket} from './lifetime.ts';
+import {endGracefully, failed, resetBehindEnd, resetSocket} from './lifetime.ts';
 import {native} from './native.ts';
 import {
 	type ConnectionStats, type Ending, type Lanes, type LaneStats,
@@ -25,7 +25,7 @@ export class StreamCarrier implements Carrier, Supervisor, Watched {
 	readonly #closed = {client: false, upstream: false};
 	readonly #connections: Connections;
 	readonly #deadlines: Deadlines;
-	readonly #isNarrow = {client: false, upstream: false};
+	readonly #boundAt = {client: unbound, upstream: unbound};
 	readonly #read: {client: number; upstream: number};
 	#heardAt = performance.now();
 	#receivedAt = this.#heardAt;
@@ -59,7 +59,7 @@ export class StreamCarrier implements Carrier, Supervisor, Watched {
 	}
 
 	connections(): Ends<ConnectionStats | undefined> {
-		return {...this.#connections.look()};
+		return this.#connections.look();
 	}
 
 	lastActivity(): Date {
@@ -98,14 +98,6 @@ export class StreamCarrier implements Carrier, Supervisor, Watched {
 		unsupervise(this.#sockets.upstream);
 	}
 
-	/**
-	It stays here. Bounds what may wait in the kernel for a stalled reader, as the relay does for its own.
-	*/
-	bound(): void {
-		this.#bound('client', false);
-		this.#bound('upstream', false);
-	}
-
 	heardAt(): number {
 		return this.#heardAt;
 	}
@@ -135,8 +127,8 @@ export class StreamCarrier implements Carrier, Supervisor, Watched {
 		if (bytesRead !== this.#read[end]) {
 			this.#read[end] = bytesRead;
 			this.#receivedAt = this.#heardAt;
-			if (this.#isNarrow[end] && bytesRead - this.#received[end] >= native!.moves) {
-				this.#bound(end, true);
+			if (bytesRead - this.#received[end] >= this.#boundAt[end]) {
+				this.#bound(end);
 			}
 		}
 	}
@@ -160,12 +152,11 @@ export class StreamCarrier implements Carrier, Supervisor, Watched {
 	}
 
 	onEnd(end: End): void {
-		// When bytes came right before a reset, libuv reports it as the end of the stream.
 		const socket = this.#sockets[end];
-		const errno = native?.failure(tcpHandle(socket)?.fd ?? -1) ?? 0;
-		if (errno !== 0) {
-			socket.destroy(networkError(errno));
-			this.onError(end, networkError(errno));
+		const error = resetBehindEnd(socket);
+		if (error) {
+			socket.destroy(error);
+			this.onError(end, error);
 			return;
 		}
 
@@ -247,12 +238,12 @@ export class StreamCarrier implements Carrier, Supervisor, Watched {
 		});
 	}
 
-	#bound(end: End, isWide: boolean): void {
-		const fd = tcpHandle(this.#sockets[end])?.fd;
-		this.#isNarrow[end] = fd !== undefined && native !== undefined && !isWide;
-		if (fd !== undefined) {
-			native?.bound(fd, isWide);
-		}
+	// What may wait in the kernel for a stalled reader is bounded as the relay does it for its own. But not at once: most tunnels that are over soon have never sent so much.
+	#bound(end: End): void {
+		const isWide = this.#boundAt[end] !== unbound;
+		this.#boundAt[end] = isWide ? Number.POSITIVE_INFINITY : native!.moves;
+		const [source, destination] = [end, otherEnd(end)].map(end => tcpHandle(this.#sockets[end])?.fd ?? -1);
+		native!.bound(source!, destination!, isWide);
 	}
 
 	#lane(end: End): LaneStats {
@@ -279,6 +270,9 @@ function pipeOnce(source: Socket, destination: Socket): void {
 		source.pipe(destination);
 	}
 }
+
+// Bytes that have come in a direction when its buffers are bounded: what the kernel holds unasked, and no more than Node reads at a time.
+const unbound = native ? 65_536 : Number.POSITIVE_INFINITY;
 
 // As long as the relay gives those that it cuts off.
 const lingerTime = 2000;

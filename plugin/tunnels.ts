@@ -292,7 +292,6 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 			relay: this.#relay,
 			ifItPays: this.#options.engine === 'auto',
 			onKept: () => {
-				attempt.stream.bound();
 				debug('tunnel %d: kept in streams', tunnel.id);
 				this.#tell('kept', tunnel);
 			},
