@@ -98,10 +98,10 @@ async function busyShare(): Promise<number> {
 	return Math.max(0, 1 - ((idle() - before) / (performance.now() - begin) / os.cpus().length));
 }
 
-async function measure({group, load, conditions, syscalls, ownTime}: Trial, contestant: Contestant, place: Place, seconds: number): Promise<Line> {
+async function measure({group, load, conditions, syscalls, ownTime, times = 1}: Trial, contestant: Contestant, place: Place, seconds: number): Promise<Line> {
 	const warmUp = load.includes('--warmup') ? [] : ['--warmup', String(Math.min(0.3, seconds))];
 	try {
-		const result = await measurePoint(contestant, ownTime ? load : [...load, '--seconds', String(seconds), ...warmUp], conditions);
+		const result = await measurePoint(contestant, ownTime ? load : [...load, '--seconds', String(times * seconds), ...warmUp], conditions);
 		const counted = syscalls && place.repeat === 1 && contestant.command !== undefined
 			? await measurePoint(contestant, [...load, '--seconds', '1', '--warmup', '0.4'], {...conditions, countSyscalls: true})
 			: undefined;

@@ -16,6 +16,9 @@ export type Trial = {
 	/** Count system calls too, in a run of its own. */
 	readonly syscalls?: boolean;
 
+	/** How many times as long as the others: the tail of a distribution needs many messages, and one hiccup of the machine must not be all of it. */
+	readonly times?: number;
+
 	/** It takes as long as it takes, whatever `--seconds` says. */
 	readonly ownTime?: boolean;
 };
@@ -79,6 +82,7 @@ export const trials: readonly Trial[] = [
 		name: 'fan-out 2000',
 		about: 'The upstream sends 20,000 messages of 128 B a second, in turn to 2,000 tunnels; latency is one way, from the time when a message was due',
 		group: 'fan-out',
+		times: 4,
 		load: ['fanout', '--tunnels', '2000', '--size', '128', '--rate', '20000'],
 		contestants: ['direct', 'http-proxy', 'splice', 'sockmap', 'auto', 'haproxy', 'nginx'],
 	},
@@ -99,6 +103,7 @@ export const trials: readonly Trial[] = [
 		name: `pace 64 ${name}`,
 		about: `2,000 messages of 128 B a second in 64 tunnels, ${name === 'blocked' ? 'while the event loop of the proxy is blocked for 20 of every 50 ms' : 'undisturbed'}; latency is a round trip, from the time when a message was due`,
 		group: 'blocked',
+		times: 8,
 		load: ['pace', '--tunnels', '64', '--size', '128', '--rate', '2000'],
 		conditions,
 		contestants: ['http-proxy', 'stream', 'splice', 'sockmap', 'auto', 'auto-connect'],
@@ -108,6 +113,7 @@ export const trials: readonly Trial[] = [
 		name: 'echo 1 saturated',
 		about: 'An echo of 128 B in 1 tunnel, closed loop, while a program that computes runs on each CPU and has as much right to it as the client, the proxy and the upstream',
 		group: 'saturated',
+		times: 8,
 		load: ['echo', '--tunnels', '1', '--size', '128'],
 		conditions: {burn: true},
 		contestants: ['direct', 'http-proxy', 'splice', 'sockmap', 'auto', 'haproxy', 'nginx'],
@@ -116,6 +122,7 @@ export const trials: readonly Trial[] = [
 		name: 'pace 64 saturated',
 		about: '2,000 messages of 128 B a second in 64 tunnels, open loop, while a program that computes runs on each CPU. The client and the upstream have real-time priority, so that only the proxy has to compete',
 		group: 'saturated',
+		times: 8,
 		load: ['pace', '--tunnels', '64', '--size', '128', '--rate', '2000'],
 		conditions: {burn: true, realTimeLoad: true},
 		contestants: ['direct', 'http-proxy', 'splice', 'sockmap', 'auto', 'haproxy', 'nginx'],
@@ -144,7 +151,8 @@ function echo(tunnels: number, size: string, contestants: readonly string[], ext
 		name: `echo ${tunnels} × ${size}`,
 		about: `${tunnels} ${tunnels === 1 ? 'tunnel' : 'tunnels'}, in each a message of ${size} goes there and back, and then the next`,
 		group: 'echo',
-		load: ['echo', '--tunnels', String(tunnels), '--size', String(bytesOf(size))],
+		// With many tunnels each has few messages a second, and `auto` decides after sixteen.
+		load: ['echo', '--tunnels', String(tunnels), '--size', String(bytesOf(size)), ...(tunnels > 64 ? ['--warmup', '2'] : [])],
 		contestants,
 		...extra,
 	};
