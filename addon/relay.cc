@@ -102,7 +102,10 @@ void Relay::Admit(Tunnel& tunnel, int client, int upstream, Lane::Eagerness eage
 
   const uint32_t there = sockmap_->Admit(client, upstream);
   try {
-    tunnel.From(End::kUpstream).Admitted(sockmap_->Admit(upstream, client), eagerness);
+    const uint32_t back = sockmap_->Admit(upstream, client);
+    sockmap_->FlowOf(there).reverse = back;
+    sockmap_->FlowOf(back).reverse = there;
+    tunnel.From(End::kUpstream).Admitted(back, eagerness);
   } catch (const KernelError&) {
     sockmap_->Release(there);
     throw;

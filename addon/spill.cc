@@ -1,5 +1,4 @@
 // A lane in the kernel: the way in, what the program passes to us, and the way to its end.
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -14,8 +13,10 @@ namespace {
 
 constexpr int kRounds = 4;
 
-// So much may be taken off a full receive buffer on suspicion.
-constexpr size_t kEarlyRelief = 512 * 1024;
+// What may be taken off a receive buffer for one slow reader: on suspicion, and where bytes were dropped. The latter
+// has to be bounded too: some senders probe a closed window with a byte, which looks the same.
+constexpr uint64_t kEarlyRelief = 512 * 1024;
+constexpr uint64_t kRelief = 8 * 1024 * 1024;
 
 }  // namespace
 
@@ -189,28 +190,36 @@ bool Lane::BeginInjection(Workshop& workshop) {
   return true;
 }
 
-// For a lane whose reader is slow. What is passed while the other lane's bytes wait for a kernel worker is not charged
-// until the worker comes to it, so that the window stays open, and the receive buffer ends up holding more than it may,
-// by what a sender manages to send in that time. Then TCP drops what still comes, the acknowledgements in it too, and
-// the other lane stands still as well, for as long as this one does. So take off as much as is too much.
+// For a lane whose reader is slow. What is passed while redirected bytes wait for a kernel worker is not charged until
+// the worker comes to it, so that the window stays open, and the receive buffer ends up holding more than it may, by
+// what a sender manages to send in that time. Then TCP drops what still comes, and takes back the window that it had
+// announced. What the sender had sent into it makes the acknowledgements that follow look as if they were from
+// elsewhere: they are dropped as well, and the other lane stands still for as long as this one does. So take off what
+// is there.
 //
-// A buffer is often a segment more than full, which alone drops nothing. What tells is that segments come and no byte of
-// them is received: once there is room for these, the sender keeps to its window, and nothing is taken off any more. But
-// then they have been dropped, and the other lane waits for a retransmission. So where it has something under way, act on
-// suspicion first: a slow reader takes that much again and again, and for one that has stalled it is not much.
+// A buffer is often a segment more than full, which alone drops nothing. What tells is that segments come and no byte
+// of them is received: once there is room for these, the sender keeps to its window. But then it waits for a
+// retransmission, and the other lane with it. So act on suspicion first: a slow reader takes that much again and again,
+// and for one that has stalled it is not much.
 void Lane::Relieve(Workshop& workshop) {
   const TcpSummary before = std::exchange(relieved_at_, SummaryOf(source_));
+  // With nothing to be acknowledged there is no other lane to hold up, and a full buffer is what stops the sender.
+  if (UnacknowledgedBy(source_) == 0) return;
   const bool drops = relieved_at_.segments_in != before.segments_in && relieved_at_.received == before.received;
-  const bool early = batch_ < kEarlyRelief && UnacknowledgedBy(source_) > 0;
-  if (!(drops || early) || ReceiveBufferUse(source_) <= 1.0) return;
-  int waiting = 0;
-  if (ioctl(source_, FIONREAD, &waiting) == 0 && waiting > 0) {
-    outbox_.reserve(outbox_.size() + static_cast<size_t>(waiting));
-  }
-  // Some more than that: a passed segment that waits at the head of the backlog needs room to make way for the others.
-  while (ReceiveBufferUse(source_) > 0.75 && (drops || batch_ < kEarlyRelief)) {
-    const ssize_t length = recv(source_, workshop.scratch.data(), workshop.scratch.size(), MSG_DONTWAIT);
+  const auto [charged, limit] = ReceiveBufferOf(source_);
+  if (!drops && charged <= limit) return;
+
+  // Once it is half empty the window is open, if it is large. Where it is closed after all, all of it has to go.
+  const uint64_t excess = drops ? charged : charged - limit / 2;
+  const uint64_t allowance = drops ? kRelief : kEarlyRelief;
+  // No more than what is there now: the sender fills it again as fast as we take it off.
+  const uint64_t most = std::min(excess, allowance - std::min(batch_, allowance));
+  outbox_.reserve(outbox_.size() + most);
+  for (uint64_t taken = 0; taken < most;) {
+    const size_t now = std::min<uint64_t>(most - taken, workshop.scratch.size());
+    const ssize_t length = recv(source_, workshop.scratch.data(), now, MSG_DONTWAIT);
     if (length <= 0) return;
+    taken += static_cast<uint64_t>(length);
     batch_ += static_cast<uint64_t>(length);
     Received(static_cast<size_t>(length));
     outbox_.insert(outbox_.end(), workshop.scratch.data(), workshop.scratch.data() + length);

@@ -88,11 +88,11 @@ void ResetOnClose(int fd, bool reset) {
   setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
 }
 
-double ReceiveBufferUse(int fd) {
+ReceiveBuffer ReceiveBufferOf(int fd) {
   uint32_t memory[SK_MEMINFO_VARS] = {};
   socklen_t length = sizeof memory;
-  if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory, &length) < 0 || memory[SK_MEMINFO_RCVBUF] == 0) return 0;
-  return static_cast<double>(memory[SK_MEMINFO_RMEM_ALLOC]) / memory[SK_MEMINFO_RCVBUF];
+  if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory, &length) < 0) return {};
+  return {memory[SK_MEMINFO_RMEM_ALLOC], memory[SK_MEMINFO_RCVBUF]};
 }
 
 int PendingErrorOf(int fd) {

@@ -1,6 +1,7 @@
 #ifndef HTTP_PROXY_SOCKMAP_TCP_H
 #define HTTP_PROXY_SOCKMAP_TCP_H
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 
@@ -48,8 +49,12 @@ void ForgetSoon(int fd);
 // because the process was killed. What was cut off then does not look complete to anybody.
 void ResetOnClose(int fd, bool reset);
 
-// How much of its receive buffer is in use. It can be more than all.
-double ReceiveBufferUse(int fd);
+// What its receive buffer is charged for, and how much it may be. It can be more.
+struct ReceiveBuffer {
+  size_t charged = 0;
+  size_t limit = 0;
+};
+ReceiveBuffer ReceiveBufferOf(int fd);
 
 // The errno of a reset, say, that no call on this socket has reported yet. It is taken from it.
 int PendingErrorOf(int fd);

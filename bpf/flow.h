@@ -36,7 +36,8 @@ struct flow {
 	__u64 injected;	    /* bytes that JavaScript wrote between the others */
 	__u32 unsent_limit; /* how much the destination may hold unsent: its TCP_NOTSENT_LOWAT */
 	__u32 slot;	    /* of the relay that has the lane */
-	__u8 relay_line[40];
+	__u32 reverse;	    /* the lane that goes the other way */
+	__u8 relay_line[36];
 };
 
 /* Bytes that have gone all the way in a lane that moves. More than what the buffers on the way take of one that does not. */

@@ -12,7 +12,7 @@
 struct map;
 extern struct map targets, ids, flows, wakeups;
 extern const char tcp_sock__write_seq[], tcp_sock__snd_nxt[], tcp_sock__copied_seq[];
-extern const char sock__sk_wmem_queued[], sock__sk_sndbuf[], sock__sk_backlog__rmem_alloc[], sock__sk_rcvbuf[];
+extern const char sock__sk_wmem_queued[], sock__sk_sndbuf[];
 
 struct tcp_sock;
 static void *(*map_lookup_elem)(struct map *map, const void *key) = (void *)BPF_FUNC_map_lookup_elem;
@@ -32,14 +32,29 @@ static long (*ringbuf_output)(struct map *ringbuf, void *data, __u64 size,
 
 #define FIELD(type, tp, offset) (*(volatile type *)((const char *)(tp) + (__u64)(offset)))
 
+/* A socket has one backlog, for what is redirected to it and for what it has passed itself. Where both are in it, the one
+ * waits with the other: two programs that write before they read would never go on. And what is passed behind something
+ * redirected is charged only when a kernel worker comes to it. Until then the window is open, and the receive buffer ends
+ * up holding many times what it may. So nothing is redirected to a socket that has passed bytes which are still somewhere.
+ * It is a matter of speed and memory, so it does not matter that a moment later it may be different. */
+static __attribute__((always_inline)) int is_caught_up(__u32 lane)
+{
+	struct flow *flow = map_lookup_elem(&flows, &lane);
+
+	return flow && *(volatile __u64 *)&flow->passed == *(volatile __u64 *)&flow->consumed;
+}
+
 /* Redirecting opens the source's window first and queues without any limit, charging nobody. So ask what a sender
  * would ask: what the destination holds, plus what it was given and has not written yet, against its send buffer. */
 static __attribute__((always_inline)) int has_room(struct flow *flow, __u32 lane, __u64 passed_before, __u32 len)
 {
 	__u32 write_seq, snd_nxt;
-	__s64 queued, limit, pending, unsent, received, receive_limit;
+	__s64 queued, limit, pending, unsent;
 	struct tcp_sock *tp;
 	void *target;
+
+	if (!is_caught_up(flow->reverse))
+		return 0;
 
 	target = map_lookup_elem(&targets, &lane);
 	if (!target)
@@ -55,15 +70,7 @@ static __attribute__((always_inline)) int has_room(struct flow *flow, __u32 lane
 	snd_nxt = FIELD(__u32, tp, tcp_sock__snd_nxt);
 	queued = FIELD(__s32, tp, sock__sk_wmem_queued);
 	limit = FIELD(__s32, tp, sock__sk_sndbuf);
-	received = FIELD(__s32, tp, sock__sk_backlog__rmem_alloc);
-	receive_limit = FIELD(__s32, tp, sock__sk_rcvbuf);
 	sk_release(target);
-
-	/* A socket has one backlog, for what is redirected to it and for what it has passed and finds its receive
-	 * buffer full. That is the other lane waiting for a slow reader, and this one must not wait with it: two
-	 * programs that write before they read would never go on. */
-	if (2 * received > receive_limit)
-		return 0;
 
 	/* Everything passed has been consumed when we get here, and nothing has been redirected before the first
 	 * time, so write_seq says where counting starts. */
