@@ -22,7 +22,7 @@ std::string LastComplaint(const std::string& log) {
     size_t end = log.find('\n', start);
     if (end == std::string::npos) end = log.size();
     const std::string line = log.substr(start, end - start);
-    if (!line.empty() && line[0] != '\0' && line.rfind("processed ", 0) != 0) complaint = line;
+    if (!line.empty() && line.rfind("processed ", 0) != 0) complaint = line;
     start = end + 1;
   }
   return complaint;
@@ -140,7 +140,8 @@ Fd LoadProgram(std::vector<uint64_t> code, const char* license) {
   attributes.log_size = static_cast<uint32_t>(log.size());
   attributes.log_level = 1;
   Fd unexpected(static_cast<int>(Call(BPF_PROG_LOAD, attributes)));
-  throw KernelError(step, "bpf", error, LastComplaint(log));
+  // Behind its end may be what the verifier had written and taken back.
+  throw KernelError(step, "bpf", error, LastComplaint(log.c_str()));
 }
 
 void Attach(int program, int map) {
