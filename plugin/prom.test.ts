@@ -9,7 +9,9 @@ test('a scrape shows the counters of the tunnels, and the next one does not add 
 	const tunnels = sockmap(undefined, {engine: 'stream'});
 	const register = new Registry();
 	collectMetrics(tunnels, register);
-	const server = net.createServer().listen(0, '127.0.0.1');
+	const server = net.createServer(socket => {
+		socket.resume(); // So that it answers a FIN, and nothing has to be reset.
+	}).listen(0, '127.0.0.1');
 	await once(server, 'listening');
 	const {port} = server.address() as net.AddressInfo;
 	const sockets = [net.connect(port, '127.0.0.1'), net.connect(port, '127.0.0.1')] as const;
@@ -28,7 +30,7 @@ test('a scrape shows the counters of the tunnels, and the next one does not add 
 	t.is(await value('tunnels_opened_total'), '1');
 	t.is(await value('tunnel_duration_seconds_count{engine="stream",kind="pair"}'), undefined);
 
-	await tunnels.close({timeout: 10});
+	await tunnels.close({timeout: 10_000});
 	t.is(await value('tunnels{engine="stream"}'), '0');
 	t.is(await value('tunnel_duration_seconds_count{engine="stream",kind="pair"}'), '1');
 	server.close();
