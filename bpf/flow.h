@@ -21,7 +21,8 @@
 struct flow {
 	/* Written by the program. */
 	__u64 redirected; /* bytes handed to the destination inside the kernel */
-	__u64 passed;	  /* bytes left to the relay because they could not be redirected */
+	__u64 passed;	  /* bytes left to the relay because they could not be redirected, or about to be */
+	__u64 left;	  /* those of them of which this is certain */
 	__u32 base;	  /* the destination's write_seq when redirected, passed and injected were all 0 */
 	__u32 primed;	  /* whether base is set */
 	__u32 next;	  /* the sequence number that the source's next new byte has */
@@ -29,7 +30,7 @@ struct flow {
 	__u32 repeated;	  /* bytes at the head of the skb that TCP has already had */
 	__u32 broken;	  /* bytes were lost for want of memory: there is no way to go on */
 	__u32 told;	  /* that the lane moves: the relay widens its buffers then */
-	__u8 program_line[20];
+	__u8 program_line[12];
 
 	/* Written by the relay. */
 	__u64 consumed;	    /* passed bytes that the destination has accepted; see FLOW_HELD */

@@ -36,12 +36,14 @@ static long (*ringbuf_output)(struct map *ringbuf, void *data, __u64 size,
  * waits with the other: two programs that write before they read would never go on. And what is passed behind something
  * redirected is charged only when a kernel worker comes to it. Until then the window is open, and the receive buffer ends
  * up holding many times what it may. So nothing is redirected to a socket that has passed bytes which are still somewhere.
- * It is a matter of speed and memory, so it does not matter that a moment later it may be different. */
+ * It is a matter of speed and memory, so it does not matter that a moment later it may be different. `passed` would not do:
+ * bytes that are being redirected at this moment are in it, and where both directions talk at once, each would now and then
+ * send the other to the relay, which may be stopped. */
 static __attribute__((always_inline)) int is_caught_up(__u32 lane)
 {
 	struct flow *flow = map_lookup_elem(&flows, &lane);
 
-	return flow && *(volatile __u64 *)&flow->passed == *(volatile __u64 *)&flow->consumed;
+	return flow && *(volatile __u64 *)&flow->left == *(volatile __u64 *)&flow->consumed;
 }
 
 /* Redirecting opens the source's window first and queues without any limit, charging nobody. So ask what a sender
@@ -185,8 +187,10 @@ __attribute__((section("sk_skb/stream_verdict"), used)) int verdict(struct __sk_
 	 * barrier): either we see its `consumed`, or it sees our `passed` and keeps looking. Earlier bytes that are
 	 * still in its hands must not be overtaken. */
 	passed_before = __sync_fetch_and_add(&flow->passed, len);
-	if (passed_before != *(volatile __u64 *)&flow->consumed)
+	if (passed_before != *(volatile __u64 *)&flow->consumed) {
+		flow->left += len;
 		return SK_PASS;
+	}
 
 	if (has_room(flow, lane, passed_before, len) && sk_redirect_map(skb, &targets, lane, 0) == SK_PASS) {
 		flow->redirected += len;
@@ -199,6 +203,7 @@ __attribute__((section("sk_skb/stream_verdict"), used)) int verdict(struct __sk_
 	}
 
 	/* TCP's own back-pressure works now, because passed bytes are charged to the source. */
+	flow->left += len;
 	wake_relay(flow, lane);
 	return SK_PASS;
 }
