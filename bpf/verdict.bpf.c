@@ -26,9 +26,10 @@ static long (*sk_redirect_map)(struct __sk_buff *skb, struct map *map, __u32 key
 static long (*ringbuf_output)(struct map *ringbuf, void *data, __u64 size,
 			      __u64 flags) = (void *)BPF_FUNC_ringbuf_output;
 
-/* Bytes that the helper cuts off at a time, and how often: 64 KiB in all. */
+/* Bytes that the helper cuts off at a time, and how often: 1 MiB in all. A segment has up to 64 KiB, but TCP joins those
+ * that come while somebody has the socket's lock, and where acknowledgements are lost all of them may be repeated. */
 #define MAX_CUT 0xfff
-#define MAX_CUTS 17
+#define MAX_CUTS 257
 
 #define FIELD(type, tp, offset) (*(volatile type *)((const char *)(tp) + (__u64)(offset)))
 
