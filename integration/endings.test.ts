@@ -313,7 +313,14 @@ onEachEngine('tunnels.close({timeout}) resets those that do not let themselves b
 		client.write(late);
 	}
 
-	await until('the upstream, which reads nothing, has been sent a lot', () => tunnel.stats().clientToUpstream.bytes > 200_000);
+	// Until then it might find the source quiet, and have everything delivered that has come.
+	let [bytes, looks] = [0, 0];
+	await until('nothing moves any more: the upstream reads nothing', () => {
+		const before = bytes;
+		bytes = tunnel.stats().clientToUpstream.bytes;
+		looks = bytes > 200_000 && bytes === before ? looks + 1 : 0;
+		return looks > 100;
+	});
 	const error = once(client, 'error') as Promise<[NodeJS.ErrnoException]>;
 	await within('tunnels.close() resolves', running.tunnels.close({timeout: 200}), 5000);
 	const [{code}] = await within('the client is reset', error);
