@@ -216,7 +216,7 @@ onEachEngine('a client killed with SIGKILL before it read everything is a reset 
 	const tunnel = await running.tunnelOf(await next() as number);
 	const upstream = await upstreamPort.accepted(tunnel.upstream.localPort!);
 	upstream.write(late);
-	await until('bytes are on their way', () => tunnel.stats().upstreamToClient.bytes > 150_000);
+	await untilNothingMoves(() => tunnel.stats().upstreamToClient.bytes);
 	child.kill('SIGKILL');
 	t.is(await within('the upstream hears of it', ending(upstream)), 'ECONNRESET');
 	t.like(await running.closeOf(tunnel), {engine, reason: 'reset', by: 'client'});
@@ -314,13 +314,7 @@ onEachEngine('tunnels.close({timeout}) resets those that do not let themselves b
 	}
 
 	// Until then it might find the source quiet, and have everything delivered that has come.
-	let [bytes, looks] = [0, 0];
-	await until('nothing moves any more: the upstream reads nothing', () => {
-		const before = bytes;
-		bytes = tunnel.stats().clientToUpstream.bytes;
-		looks = bytes > 200_000 && bytes === before ? looks + 1 : 0;
-		return looks > 100;
-	});
+	await untilNothingMoves(() => tunnel.stats().clientToUpstream.bytes);
 	const error = once(client, 'error') as Promise<[NodeJS.ErrnoException]>;
 	await within('tunnels.close() resolves', running.tunnels.close({timeout: 200}), 5000);
 	const [{code}] = await within('the client is reset', error);
@@ -352,6 +346,17 @@ async function startConnectProxy(t: ExecutionContext, engine: Carrier) {
 }
 
 /** A process that holds the client end of a tunnel, and reads nothing after the head. It says from which port. */
+/** The reader reads nothing, and has some bytes by then. */
+async function untilNothingMoves(moved: () => number): Promise<void> {
+	let [bytes, looks] = [0, 0];
+	await until('nothing moves any more', () => {
+		const before = bytes;
+		bytes = moved();
+		looks = bytes > 0 && bytes === before ? looks + 1 : 0;
+		return looks > 100;
+	});
+}
+
 async function clientProcess(t: ExecutionContext, proxyPort: number, targetPort: number) {
 	return program(t, `
 		const socket = require('node:net').connect(${proxyPort}, '127.0.0.1', () => socket.write(${JSON.stringify(connectRequest(targetPort))}));

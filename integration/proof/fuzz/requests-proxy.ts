@@ -23,7 +23,7 @@ export type Report =
 	| {readonly type: 'ready'; readonly port: number}
 	/** The tunnel of the client at that port was promoted, or kept. */
 	| {readonly type: 'decided'; readonly clientPort: number}
-	| {readonly type: 'held'; readonly descriptors: number; readonly rss: number; readonly open: number; readonly carried: Readonly<Record<string, number>>};
+	| {readonly type: 'held'; readonly descriptors: readonly string[]; readonly rss: number; readonly open: number; readonly carried: Readonly<Record<string, number>>};
 
 run(JSON.parse(process.argv[2]!) as Setup);
 
@@ -98,11 +98,28 @@ function run({engine, allowed, canaryAllowed}: Setup): void {
 	process.on('message', () => {
 		globalThis.gc?.();
 		tell({
-			type: 'held', descriptors: fs.readdirSync('/proc/self/fd').length, rss: process.memoryUsage.rss(), open: connections + tunnels.stats().open, carried,
+			type: 'held', descriptors: descriptors(), rss: process.memoryUsage.rss(), open: connections + tunnels.stats().open, carried,
 		});
 	});
 	server.listen(0, '127.0.0.1', () => {
 		tell({type: 'ready', port: (server.address() as AddressInfo).port});
+	});
+}
+
+/** What the open ones are: files, kinds of anonymous inodes, and for TCP the ports and the state, as `/proc/net/tcp` has them. */
+function descriptors(): readonly string[] {
+	const connections = new Map(fs.readFileSync('/proc/self/net/tcp', 'latin1').split('\n').slice(1, -1).map(line => {
+		const words = line.trim().split(/\s+/u);
+		const [local, remote] = words.slice(1, 3).map(address => Number.parseInt(address.split(':')[1]!, 16));
+		return [`socket:[${words[9]}]`, `TCP ${local} to ${remote} in state ${words[3]}`];
+	}));
+	return fs.readdirSync('/proc/self/fd').flatMap(descriptor => {
+		try {
+			const name = fs.readlinkSync(`/proc/self/fd/${descriptor}`);
+			return [connections.get(name) ?? name];
+		} catch {
+			return []; // That of the directory itself.
+		}
 	});
 }
 

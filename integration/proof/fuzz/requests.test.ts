@@ -84,7 +84,7 @@ async function withstands(t: ExecutionContext, engine: Carrier, count: number, s
 	await Promise.all(Array.from({length: atOnce}, async () => work(warmUp)));
 	const before = await bench.released();
 	await Promise.all(Array.from({length: atOnce}, async () => work(count)));
-	const after = await bench.released(before.descriptors);
+	const after = await bench.released(countOf(before.descriptors));
 
 	t.is(bench.canary.met, 0);
 	t.true(after.rss < (before.rss * 1.5) + (64 * 1024 * 1024), `${before.rss} bytes became ${after.rss}`);
@@ -99,6 +99,12 @@ async function withstands(t: ExecutionContext, engine: Carrier, count: number, s
 
 	t.log(`seed ${seed}: ${count} inputs in ${Math.round((Date.now() - started) / 1000)} s, tunnels ${JSON.stringify(after.carried)}, ${Math.round(before.rss / 1e6)} MB then and ${Math.round(after.rss / 1e6)} MB now; answers ${[...answers].sort(([left], [right]) => left.localeCompare(right)).map(([status, times]) => `${status}: ${times}`).join(', ')}`);
 	await bench.stop();
+}
+
+// Without the pipes that the relay keeps for the next tunnel: at most sixteen, as many as were in use at once.
+function countOf(descriptors: readonly string[]): number {
+	const pipes = descriptors.filter(name => name.startsWith('pipe:')).length;
+	return descriptors.length - Math.min(pipes, 2 * 16);
 }
 
 type Bench = {
@@ -164,10 +170,10 @@ async function start(t: ExecutionContext, engine: Carrier, canaryAllowed = false
 					do {
 						child.send('what do you hold?');
 						held = await report('held'); // eslint-disable-line no-await-in-loop
-					} while (held.open > 0 || held.descriptors > most);
+					} while (held.open > 0 || countOf(held.descriptors) > most);
 				})());
 			} catch (error) {
-				throw new Error(`${(error as Error).message}: ${held!.open} connections, ${held!.descriptors} descriptors and not ${most}; upstreams still know of ${JSON.stringify([...asked.values()])}`);
+				throw new Error(`${(error as Error).message}: ${held!.open} connections, ${countOf(held!.descriptors)} descriptors and not ${most}: ${held!.descriptors.join(', ')}; upstreams still know of ${JSON.stringify([...asked.values()])}`);
 			}
 
 			return held!;
