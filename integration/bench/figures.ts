@@ -48,15 +48,13 @@ export function figureOf(lines: readonly Line[], trial: string, contestant: stri
 	return found && found.length > 0 ? spread(found) : undefined;
 }
 
-/** How often one contestant's figure holds the best of the others', repeat by repeat: both were measured within seconds of each other. */
+/** How often one contestant's figure holds another's, repeat by repeat: both were measured within seconds of each other. */
 // eslint-disable-next-line max-params
-export function ratioOf(lines: readonly Line[], trial: string, contestant: string, others: readonly string[], figure: Figure, pick: (...values: number[]) => number = Math.max): Spread | undefined {
-	const found = linesOf(lines, trial, [contestant, ...others]);
+export function ratioOf(lines: readonly Line[], trial: string, contestant: string, other: string, figure: Figure): Spread | undefined {
+	const found = linesOf(lines, trial, [contestant, other]);
 	const ratios = found?.get(contestant)!.flatMap(line => {
-		const against = others.map(other => found.get(other)!.find(({repeat}) => repeat === line.repeat));
-		return against.every(line => line !== undefined)
-			? [figures[figure](line) / pick(...against.map(line => figures[figure](line)))]
-			: [];
+		const against = found.get(other)!.find(({repeat}) => repeat === line.repeat);
+		return against === undefined ? [] : [figures[figure](line) / figures[figure](against)];
 	}).filter(ratio => Number.isFinite(ratio));
 	return ratios && ratios.length > 0 ? spread(ratios) : undefined;
 }

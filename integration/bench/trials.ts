@@ -66,8 +66,8 @@ export const trials: readonly Trial[] = [
 	echo(4000, '16 KiB', main),
 
 	bulk(1, 'up', ['direct', 'http-proxy', 'pipe', 'splice', 'sockmap', 'auto', 'haproxy', 'haproxy-auto', 'haproxy-splice', 'haproxy-splice-512k', 'nginx', 'hand-connect', 'auto-connect'], {syscalls: true}),
-	bulk(1, 'down', [...main, 'haproxy-splice', 'haproxy-splice-512k']),
-	bulk(1, 'both', [...main, 'haproxy-splice', 'haproxy-splice-512k']),
+	bulk(1, 'down', [...main, 'splice', 'sockmap', 'haproxy-splice', 'haproxy-splice-512k']),
+	bulk(1, 'both', [...main, 'splice', 'sockmap', 'haproxy-splice', 'haproxy-splice-512k']),
 	bulk(8, 'up', [...main, 'haproxy-splice', 'haproxy-splice-512k']),
 	bulk(8, 'both', [...main, 'haproxy-splice', 'haproxy-splice-512k']),
 	{
@@ -83,7 +83,8 @@ export const trials: readonly Trial[] = [
 		about: 'The upstream sends 20,000 messages of 128 B a second, in turn to 2,000 tunnels; latency is one way, from the time when a message was due',
 		group: 'fan-out',
 		times: 4,
-		load: ['fanout', '--tunnels', '2000', '--size', '128', '--rate', '20000'],
+		// With ten messages a second, `auto` decides after 1.6 seconds.
+		load: ['fanout', '--tunnels', '2000', '--size', '128', '--rate', '20000', '--warmup', '3'],
 		contestants: ['direct', 'http-proxy', 'splice', 'sockmap', 'auto', 'haproxy', 'nginx'],
 	},
 
@@ -104,7 +105,7 @@ export const trials: readonly Trial[] = [
 		about: `2,000 messages of 128 B a second in 64 tunnels, ${name === 'blocked' ? 'while the event loop of the proxy is blocked for 20 of every 50 ms' : 'undisturbed'}; latency is a round trip, from the time when a message was due`,
 		group: 'blocked',
 		times: 8,
-		load: ['pace', '--tunnels', '64', '--size', '128', '--rate', '2000'],
+		load: ['pace', '--tunnels', '64', '--size', '128', '--rate', '2000', '--warmup', '1.5'],
 		conditions,
 		contestants: ['http-proxy', 'stream', 'splice', 'sockmap', 'auto', 'auto-connect'],
 	})),
@@ -123,7 +124,7 @@ export const trials: readonly Trial[] = [
 		about: '2,000 messages of 128 B a second in 64 tunnels, open loop, while a program that computes runs on each CPU. The client and the upstream have real-time priority, so that only the proxy has to compete',
 		group: 'saturated',
 		times: 8,
-		load: ['pace', '--tunnels', '64', '--size', '128', '--rate', '2000'],
+		load: ['pace', '--tunnels', '64', '--size', '128', '--rate', '2000', '--warmup', '1.5'],
 		conditions: {burn: true, realTimeLoad: true},
 		contestants: ['direct', 'http-proxy', 'splice', 'sockmap', 'auto', 'haproxy', 'nginx'],
 	},
@@ -173,9 +174,9 @@ function bulk(streams: number, direction: 'up' | 'down' | 'both', contestants: r
 function idle(tunnels: number, contestants: readonly string[]): Trial {
 	return {
 		name: `idle ${tunnels}`,
-		about: `${tunnels} tunnels, an echo in each, and then nothing`,
+		about: `${tunnels} tunnels, an echo in each, and then nothing for 30 seconds: Node gives memory back when it has been idle for a while`,
 		group: 'idle',
-		load: ['idle', '--tunnels', String(tunnels), '--warmup', '1'],
+		load: ['idle', '--tunnels', String(tunnels), '--warmup', '30'],
 		contestants,
 	};
 }

@@ -18,7 +18,7 @@ export function trialTable({name, group, contestants}: Trial, lines: readonly Li
 
 			return hasSpread ? withSpread(value, scale) : number(value.median * scale);
 		});
-		const ratio = compared && ratioOf(lines, name, contestant, ['http-proxy'], compared);
+		const ratio = compared && ratioOf(lines, name, contestant, 'http-proxy', compared);
 		return cells.every(cell => cell === '') ? [] : [[contestant, ...cells, ...(compared ? [ratio ? number(ratio.median) : ''] : [])]];
 	});
 	return table(['contestant', ...columns.map(({title}) => title), ...(compared ? ['× http-proxy'] : [])], rows);

@@ -1,6 +1,8 @@
-import {type Figure, figureOf, ratioOf} from '../figures.ts';
+import {
+	type Figure, figureOf, figures, linesOf, ratioOf,
+} from '../figures.ts';
 import {type Line} from '../line.ts';
-import {type Spread} from '../statistics.ts';
+import {spread, type Spread} from '../statistics.ts';
 import {trials} from '../trials.ts';
 import {number, table, withSpread} from './format.ts';
 
@@ -115,7 +117,7 @@ function reach({trial, figure, of, against, againstTrial}: Target, lines: readon
 	}
 
 	if (againstTrial === undefined) {
-		return ratioOf(lines, trial, of, [against], figure);
+		return ratioOf(lines, trial, of, against, figure);
 	}
 
 	// The two trials follow each other, and a repeat of the one goes with the same repeat of the other.
@@ -123,20 +125,32 @@ function reach({trial, figure, of, against, againstTrial}: Target, lines: readon
 		...lines.filter(line => line.trial === trial && line.contestant === of),
 		...lines.filter(line => line.trial === againstTrial && line.contestant === against).map(line => ({...line, trial, contestant: reference})),
 	];
-	return ratioOf(joined, trial, of, [reference], figure);
+	return ratioOf(joined, trial, of, reference, figure);
 }
 
 const reference = 'reference';
 
-/** In each trial that has all three, `auto` against the better of the two that it chooses from. */
+/**
+In each trial that has all three, `auto` against the better of the two that it chooses from: the one with the better median. The best of each pair of repeats would be held against it otherwise, which of two equals is always better than either.
+*/
 export function choices(lines: readonly Line[]): ReadonlyArray<{readonly trial: string; readonly ratio: Spread}> {
 	return trials.flatMap(({name, group}) => {
+		if (group === 'idle' || group === 'stalled') {
+			return [];
+		}
+
 		const isLatency = group === 'blocked' || group === 'saturated' || group === 'fan-out';
-		const figure = group === 'bulk' ? 'bytesPerSecond' : 'rate';
-		const ratio = isLatency
-			? ratioOf(lines, name, 'auto', ['sockmap', 'splice'], 'p99', Math.min)
-			: (group === 'echo' || group === 'bulk' || group === 'set-up') && ratioOf(lines, name, 'auto', ['sockmap', 'splice'], figure);
-		return ratio ? [{trial: isLatency ? `${name}, p99` : name, ratio: isLatency ? inverted(ratio) : ratio}] : [];
+		const figure = isLatency ? 'p99' : (group === 'bulk' ? 'bytesPerSecond' : 'rate');
+		const found = linesOf(lines, name, ['auto', 'sockmap', 'splice']);
+		if (found === undefined) {
+			return [];
+		}
+
+		const median = (contestant: string) => spread(found.get(contestant)!.map(line => figures[figure](line))).median;
+		const [sockmap, splice] = [median('sockmap'), median('splice')];
+		const better = (isLatency ? sockmap < splice : sockmap > splice) ? 'sockmap' : 'splice';
+		const ratio = ratioOf([...found.values()].flat(), name, 'auto', better, figure)!;
+		return [{trial: `${name} (${better})${isLatency ? ', p99' : ''}`, ratio: isLatency ? inverted(ratio) : ratio}];
 	});
 }
 
@@ -163,7 +177,7 @@ export function losses(lines: readonly Line[]): readonly string[] {
 			.filter(other => other !== 'direct' && other !== 'textbook' && !ours.test(other))
 			.flatMap(other => {
 				const of = other === 'hand-connect' ? 'auto-connect' : 'auto';
-				const ratio = ratioOf(lines, name, of, [other], figure);
+				const ratio = ratioOf(lines, name, of, other, figure);
 				const isLost = ratio !== undefined && (isSmallerBetter ? ratio.median > 1.05 : ratio.median < 0.95);
 				return isLost ? [`${name}: ${of} has ${number(ratio.median)} times the ${word} of ${other}.`] : [];
 			});
