@@ -40,8 +40,9 @@ class Lane {
 
   enum class Failure { kNone, kSource, kDestination };
 
-  Lane(int source, int destination, std::vector<uint8_t> head, LaneCounters& counters)
-      : source_(source), destination_(destination), outbox_(std::move(head)), counters_(counters) {}
+  // `answers` are of the other direction.
+  Lane(int source, int destination, std::vector<uint8_t> head, LaneCounters& counters, const LaneCounters& answers)
+      : source_(source), destination_(destination), outbox_(std::move(head)), counters_(counters), answers_(answers) {}
   Lane(const Lane&) = delete;
   Lane& operator=(const Lane&) = delete;
 
@@ -120,6 +121,7 @@ class Lane {
 
   // lane.cc: both.
   void Received(size_t length) {
+    if (burst_ == 0) answered_before_burst_ = answers_.Moved();
     burst_ += length;
     closing_left_ -= length < closing_left_ ? length : closing_left_;
   }
@@ -149,8 +151,10 @@ class Lane {
   bool injected_ = false;           // is done, and nobody has asked yet
 
   Eagerness eagerness_ = Eagerness::kAtOnce;
-  uint64_t burst_ = 0;  // bytes since the last pause
-  int64_t credit_ = 0;  // how far the bursts speak for messages, see Pause()
+  uint64_t burst_ = 0;                  // bytes since the last pause
+  uint64_t answered_ = 0;               // what the other lane had moved at the last pause,
+  uint64_t answered_before_burst_ = 0;  // and when the burst began
+  int64_t credit_ = 0;                  // how far the bursts speak for messages, see Pause()
 
   bool wide_ = false;        // its buffers are as large as they become
   bool bulk_ = false;        // the last read was large: splice the next one
@@ -170,6 +174,7 @@ class Lane {
   TcpSummary relieved_at_;  // the source, when it was last asked whether it drops what comes
 
   LaneCounters& counters_;
+  const LaneCounters& answers_;
 };
 
 #endif

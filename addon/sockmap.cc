@@ -13,8 +13,10 @@
 
 namespace {
 
-const char* const kMaps = "create the maps";
 const char* const kAdmit = "admit the tunnel to the maps";
+
+// So many lanes are released before one of them is taken again, where there are others.
+constexpr size_t kResting = 2048;
 
 uint64_t CookieOf(int fd) {
   uint64_t cookie;
@@ -35,17 +37,25 @@ void CheckTcp(int fd) {
 
 Sockmap::Sockmap(Maps maps)
     : maps_(std::move(maps)),
-      flows_memory_("map the flows", maps_.flows.get(), sizeof(flow) * size_t{maps_.lanes_in_all},
-                    PROT_READ | PROT_WRITE, 0),
+      flows_(maps_.flows.get(), maps_.lanes_in_all),
       wakeups_(std::move(maps_.ring), maps_.ring_size),
-      cookies_(maps_.lanes) {
-  for (uint32_t lane = 0; lane < maps_.lanes; ++lane) free_.push_back(maps_.first_lane + lane);
+      untouched_(maps_.lanes),
+      cookies_(new uint64_t[maps_.lanes]) {}
+
+// Another lane comes before those that were released not long ago.
+void Sockmap::Extend() {
+  if (untouched_ == 0 || free_.size() >= kResting) return;
+  const uint32_t lane = maps_.first_lane + maps_.lanes - untouched_;
+  flows_.Map(lane);
+  free_.push_front(lane);
+  --untouched_;
 }
 
 uint32_t Sockmap::Admit(int source, int destination) {
   CheckTcp(source);
   const uint64_t cookie = CookieOf(source);
   const std::lock_guard<std::mutex> lock(mutex_);
+  Extend();
   if (free_.empty()) {
     throw KernelError(kAdmit, "", ENOSPC, "they hold " + std::to_string(maps_.lanes / 2) + " tunnels");
   }

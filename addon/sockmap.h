@@ -3,11 +3,10 @@
 
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <mutex>
-#include <vector>
 
-#include "../bpf/flow.h"
-#include "mapping.h"
+#include "flows.h"
 #include "maps.h"
 #include "wakeups.h"
 
@@ -28,18 +27,21 @@ class Sockmap {
   // Throws away what the destination has been handed and has not written yet: drain first. Any thread.
   void Release(uint32_t lane);
 
-  flow& FlowOf(uint32_t lane) { return reinterpret_cast<flow*>(flows_memory_.get())[lane]; }
+  flow& FlowOf(uint32_t lane) { return flows_.Of(lane); }
   Wakeups& wakeups() { return wakeups_; }
 
  private:
+  void Extend();
+
   // Torn down from the last to the first: memory before the map it belongs to.
   Maps maps_;
-  Mapping flows_memory_;
+  Flows flows_;
   Wakeups wakeups_;
-  std::mutex mutex_;  // guards the two below
+  std::mutex mutex_;  // guards those below
   // First in, first out: a verdict that is still running for a released lane must not meet its successor.
   std::deque<uint32_t> free_;
-  std::vector<uint64_t> cookies_;  // by lane, from our first one on
+  uint32_t untouched_;                   // the last so many of our lanes are free too, and have no memory yet
+  std::unique_ptr<uint64_t[]> cookies_;  // by lane, from our first one on
 };
 
 #endif

@@ -167,7 +167,7 @@ void Lane::Publish(Workshop& workshop) {
 
 // For the program, which looks at the destination as TCP itself would.
 void Lane::PublishUnsentLimit(Workshop& workshop) {
-  const int limit = (wide_ ? kWide : kNarrow).unsent;
+  const int limit = wide_ ? kWideUnsent : kNarrow.unsent;
   __atomic_store_n(&workshop.sockmap->FlowOf(*id_).unsent_limit, static_cast<uint32_t>(limit), __ATOMIC_RELAXED);
 }
 

@@ -15,6 +15,9 @@ constexpr size_t kCopyAtMost = 16 * 1024;
 
 // Where a burst costs the same both ways, as measured by `npm run bench`: up to it, echoes are cheaper in the kernel.
 constexpr int64_t kBreakEven = 160 * 1024;
+// And for those that came without waiting for an answer, as the bursts of a bulk transfer do whose sender is slower
+// than we are. They are larger than this.
+constexpr int64_t kUnasked = 64 * 1024;
 // After sixteen small messages, then.
 constexpr int64_t kConvincing = 15 * kBreakEven;
 
@@ -74,13 +77,18 @@ void Lane::Quiet(Workshop& workshop) {
 // and there is no way back. They differ by what comes between two pauses: each pause earns, and each byte costs.
 void Lane::Pause() {
   if (burst_ == 0) return;
-  credit_ = std::max<int64_t>(0, credit_ + kBreakEven - static_cast<int64_t>(burst_));
+  const uint64_t answered = answers_.Moved();
+  // Between the last burst and this one there was an answer, and there was none while this one came.
+  const bool takes_turns = answered_before_burst_ != answered_ && answered_before_burst_ == answered;
+  answered_ = answered;
+  const int64_t earned = takes_turns ? kBreakEven : kUnasked;
+  credit_ = std::max<int64_t>(0, credit_ + earned - static_cast<int64_t>(burst_));
   burst_ = 0;
 }
 
 bool Lane::WorthPromoting() const {
   if (!id_ || refused_) return false;
-  return eagerness_ == Eagerness::kAtOnce ? !bulk_ : credit_ >= kConvincing;
+  return credit_ >= kConvincing || (eagerness_ == Eagerness::kAtOnce && !bulk_);
 }
 
 Lane::Got Lane::ReadByCopy(Workshop& workshop) {

@@ -7,12 +7,19 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "fd.h"
 #include "kernel_error.h"
 
 namespace {
+
+// The receive buffer of a lane that moves is for 10 Gbit/s, within what networks of one building can do with, and about
+// what Linux lets a buffer grow to by itself.
+constexpr uint64_t kTenGigabits = 1250;  // bytes a microsecond
+constexpr uint64_t kLeastWide = 1024 * 1024;
+constexpr uint64_t kMostWide = 4 * 1024 * 1024;
 
 const char* const kStep = "set the options of the connection";
 
@@ -37,6 +44,7 @@ TcpSummary SummaryOf(int fd) {
   if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) < 0) return {};
   return {true,
           info.tcpi_rtt,
+          info.tcpi_min_rtt,
           info.tcpi_total_retrans,
           info.tcpi_bytes_acked,
           info.tcpi_bytes_received,
@@ -63,13 +71,18 @@ int UnacknowledgedBy(int fd) {
   return ioctl(fd, SIOCOUTQ, &bytes) < 0 ? 0 : bytes;
 }
 
+Bounds WideFor(int source) {
+  const uint64_t within_round_trip = SummaryOf(source).least_rtt * kTenGigabits;
+  return {static_cast<int>(std::clamp(within_round_trip, kLeastWide, kMostWide)), kWideUnsent};
+}
+
 void BoundBuffers(int source, int destination, const Bounds& bounds) {
   const auto& [received, unsent] = bounds;
   // Counts what was not sent yet, and so leaves the congestion window, and the throughput over long ways, alone.
   setsockopt(destination, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
 
   // Silently cut down to net.core.rmem_max, no longer tuned once it is set, and not to be unset.
-  static const bool allowed = Allowed("/proc/sys/net/core/rmem_max", kWide.received);
+  static const bool allowed = Allowed("/proc/sys/net/core/rmem_max", kLeastWide);
   if (setsockopt(source, SOL_SOCKET, SO_RCVBUFFORCE, &received, sizeof received) < 0) {
     if (!allowed) return;
     setsockopt(source, SOL_SOCKET, SO_RCVBUF, &received, sizeof received);

@@ -8,7 +8,8 @@
 // What the kernel tells about a connection, tcp(7). All zero where it is not TCP.
 struct TcpSummary {
   bool known = false;
-  uint32_t rtt = 0;            // smoothed, in microseconds
+  uint32_t rtt = 0;            // smoothed, in microseconds,
+  uint32_t least_rtt = 0;      // and the shortest of the last minutes
   uint32_t retransmits = 0;    // segments sent again, in all
   uint64_t acknowledged = 0;   // bytes
   uint64_t received = 0;       // bytes, and
@@ -34,11 +35,16 @@ struct Bounds {
   int received;  // the source's receive buffer
   int unsent;    // what the destination may hold and not have sent yet
 };
-constexpr Bounds kNarrow{128 * 1024, 128 * 1024};  // until a lane has shown that it moves (FLOW_MOVES),
-constexpr Bounds kWide{1024 * 1024, 512 * 1024};   // and from then on, for the sake of long ways
+
+// Until a lane has shown that it moves (FLOW_MOVES).
+constexpr Bounds kNarrow{128 * 1024, 128 * 1024};
+
+// From then on. What a source may send ahead has to last for a round trip to it, so that is what it depends on.
+constexpr int kWideUnsent = 512 * 1024;
+Bounds WideFor(int source);
 
 // Bounds what waits in a lane. The receive buffer is left to the system, which bounds it by tcp_rmem, where we may not
-// set it as large as the wide one. Does nothing to what is not TCP.
+// set it to a MiB. Does nothing to what is not TCP.
 void BoundBuffers(int source, int destination, const Bounds& bounds);
 
 // Has the kernel forget the connection a few seconds after it was closed without its peer having ended, and answer what

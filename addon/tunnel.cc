@@ -31,8 +31,10 @@ Tunnel::Tunnel(uint32_t id, Fd client, std::vector<uint8_t> client_head, Fd upst
       counters_(std::make_shared<TunnelCounters>()),
       client_(std::move(client)),
       upstream_(std::move(upstream)),
-      client_to_upstream_(client_.get(), upstream_.get(), std::move(client_head), counters_->client_to_upstream),
-      upstream_to_client_(upstream_.get(), client_.get(), std::move(upstream_head), counters_->upstream_to_client),
+      client_to_upstream_(client_.get(), upstream_.get(), std::move(client_head), counters_->client_to_upstream,
+                          counters_->upstream_to_client),
+      upstream_to_client_(upstream_.get(), client_.get(), std::move(upstream_head), counters_->upstream_to_client,
+                          counters_->client_to_upstream),
       limits_(limits) {
   counters_->client = client_.get();
   counters_->upstream = upstream_.get();

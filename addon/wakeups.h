@@ -19,9 +19,8 @@ class Wakeups {
         size_(size),
         map_(std::move(map)),
         consumer_("map the wake-up ring", map_.get(), page_, PROT_READ | PROT_WRITE, 0),
-        // The kernel maps the data twice in a row, so that a record never wraps.
-        producer_("map the wake-up ring", map_.get(), page_ + 2 * size_t{size_}, PROT_READ, static_cast<off_t>(page_)) {
-  }
+        // The kernel would map the data twice in a row, for records that wrap. Ours are of one size that divides it.
+        producer_("map the wake-up ring", map_.get(), page_ + size_t{size_}, PROT_READ, static_cast<off_t>(page_)) {}
 
   // Readable when there are records.
   int fd() const { return map_.get(); }

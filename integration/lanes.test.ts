@@ -48,6 +48,51 @@ async function messages(t: ExecutionContext, engine: Carrier, kind: Kind): Promi
 	t.is(reason, 'end');
 }
 
+// 60 kB come as one segment. What tells a message from a part of a transfer is whether somebody answers.
+for (const answered of [true, false]) {
+	onEngines(['sockmap'], `auto ${answered ? 'has pieces that are answered in the kernel' : 'keeps pieces that nobody waits for in their pipe'}`, async (t, engine) => {
+		const {running, open} = await startEnds(t, 'auto');
+		const {client, upstream, tunnel} = await open('connect');
+		t.is(tunnel.engine, engine);
+		const piece = Buffer.alloc(60_000, 'x');
+		for (let round = 0; round < 40; round++) {
+			/* eslint-disable no-await-in-loop */
+			client.write(piece);
+			await within('a piece arrives', read(upstream, piece.length));
+			if (answered) {
+				upstream.write('thanks');
+				await within('the answer arrives', read(client, 6));
+			}
+			/* eslint-enable no-await-in-loop */
+		}
+
+		t.is(tunnel.stats().clientToUpstream.promotions, answered ? 1 : 0);
+		client.end();
+		upstream.end();
+		await running.closeOf(tunnel);
+	});
+}
+
+onEngines(['sockmap'], 'sockmap has long messages in the kernel too, once it has seen some', async (t, engine) => {
+	const {running, open} = await startEnds(t, engine);
+	const {client, upstream, tunnel} = await open('connect');
+	const message = Buffer.alloc(16_384, 'x');
+	for (let round = 0; round < 40; round++) {
+		/* eslint-disable no-await-in-loop */
+		client.write(message);
+		await within('a message arrives', read(upstream, message.length));
+		upstream.write(message);
+		await within('its answer arrives', read(client, message.length));
+		/* eslint-enable no-await-in-loop */
+	}
+
+	const {clientToUpstream, upstreamToClient} = tunnel.stats();
+	t.deepEqual([clientToUpstream.promotions, upstreamToClient.promotions], [1, 1]);
+	client.end();
+	upstream.end();
+	await running.closeOf(tunnel);
+});
+
 async function bulk(t: ExecutionContext, engine: Carrier, kind: Kind): Promise<void> {
 	const {running, open} = await startEnds(t, 'auto');
 	const {client, upstream, tunnel} = await open(kind);

@@ -37,8 +37,14 @@ for (const [title, after] of [['two ends that both write and do not read', 0], [
 		t.log(`${engine}: blocked after ${megabytes(fromClient.parked)} and ${megabytes(fromUpstream.parked)}`);
 		const lengths = [fromClient.finish(), fromUpstream.finish()];
 
-		await within('the upstream gets everything while the client reads nothing', readAll(upstream, there));
-		await within('and then the client', readAll(client, back));
+		try {
+			await within('the upstream gets everything while the client reads nothing', readAll(upstream, there));
+			await within('and then the client', readAll(client, back));
+		} catch (error) {
+			t.log(`arrived: ${there.received} and ${back.received} of ${lengths.join(' and ')}`, tunnel.stats());
+			throw error;
+		}
+
 		t.deepEqual([there.received, back.received], lengths);
 		const stats = await running.closeOf(tunnel);
 		t.deepEqual([stats.clientToUpstream.bytes, stats.upstreamToClient.bytes], lengths);

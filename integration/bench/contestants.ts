@@ -32,6 +32,9 @@ export type Conditions = {
 
 	/** The client and the upstream go before all else. */
 	readonly realTimeLoad?: boolean;
+
+	/** The client and the upstream have a processor each, and this one shares its own with the proxy. Otherwise the scheduler places them. */
+	readonly beside?: 'client' | 'upstream';
 };
 
 const direct: Contestant = {

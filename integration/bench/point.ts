@@ -52,10 +52,12 @@ export async function measurePoint(contestant: Contestant, load: readonly string
 	};
 
 	try {
+		const {beside} = conditions;
+		const onProcessor = (number: number) => beside ? ['taskset', '--cpu-list', String(number)] : [];
 		const asLoad = conditions.realTimeLoad ? [...realTime, program] : [program];
-		await listening(start(...commandOf([...asLoad, 'upstream', String(ports.upstream)])), ports.upstream);
+		await listening(start(...commandOf([...onProcessor(1), ...asLoad, 'upstream', String(ports.upstream)])), ports.upstream);
 		const command = contestant.command?.(ports, conditions);
-		const proxy = command && start(...command);
+		const proxy = command && start(...commandOf([...onProcessor(beside === 'upstream' ? 1 : 0), ...command]));
 		if (proxy) {
 			await listening(proxy, ports.proxy);
 			// What it does once at its start is over, and not counted.
@@ -67,6 +69,7 @@ export async function measurePoint(contestant: Contestant, load: readonly string
 		}
 
 		const running = runClient(network, [
+			...onProcessor(0),
 			...asLoad,
 			...load,
 			'--access',

@@ -78,6 +78,15 @@ export const trials: readonly Trial[] = [
 		contestants: ['direct', 'sockmap', 'auto', 'textbook', 'haproxy-splice-512k'],
 	},
 
+	...(['client', 'upstream'] as const).map((beside): Trial => ({
+		name: `bulk 1 up beside the ${beside}`,
+		about: `1 stream from the client to the upstream, which have a processor each, while the proxy has that of the ${beside}. Where the scheduler places them, as above, one proxy can be more lucky than another`,
+		group: 'bulk',
+		load: ['bulk', '--tunnels', '1', '--direction', 'up'],
+		conditions: {beside},
+		contestants: [...main, 'splice', 'sockmap', 'haproxy-splice', 'haproxy-splice-512k'],
+	})),
+
 	{
 		name: 'fan-out 2000',
 		about: 'The upstream sends 20,000 messages of 128 B a second, in turn to 2,000 tunnels; latency is one way, from the time when a message was due',
