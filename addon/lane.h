@@ -171,7 +171,9 @@ class Lane {
   uint64_t batch_ = 0;           // spilled bytes received and not published yet
   bool batch_ordered_ = false;   // everything redirected before this batch has been written
 
-  TcpSummary relieved_at_;  // the source, when it was last asked whether it drops what comes
+  uint64_t relieved_ = 0;     // bytes of the batch for which there was room where they were
+  uint32_t segments_in_ = 0;  // what the source had received when it was last asked whether it drops what comes,
+  uint64_t received_ = 0;     // and how many bytes of that it had taken
 
   LaneCounters& counters_;
   const LaneCounters& answers_;

@@ -157,6 +157,7 @@ bool Lane::Drained(Workshop& workshop) {
 void Lane::Publish(Workshop& workshop) {
   consumed_ += batch_;
   batch_ = 0;
+  relieved_ = 0;
   batch_ordered_ = false;
   ticks = 0;
   const bool held = closing_ || injecting_ || !injection_.empty();
@@ -192,38 +193,43 @@ bool Lane::BeginInjection(Workshop& workshop) {
 
 // For a lane whose reader is slow. What is passed while redirected bytes wait for a kernel worker is not charged until
 // the worker comes to it, so that the window stays open, and the receive buffer ends up holding more than it may, by
-// what a sender manages to send in that time. Then TCP drops what still comes, and takes back the window that it had
-// announced. What the sender had sent into it makes the acknowledgements that follow look as if they were from
-// elsewhere: they are dropped as well, and the other lane stands still for as long as this one does. So take off what
-// is there.
+// what a sender manages to send in that time: ten megabytes and more where every processor has something else to do.
+// Then TCP drops what still comes, and takes back the window that it had announced. What the sender had sent into it
+// makes the acknowledgements that follow look as if they were from elsewhere: they are dropped as well, and the other
+// lane stands still for as long as this one does. So take off what is there.
 //
 // A buffer is often a segment more than full, which alone drops nothing. What tells is that segments come and no byte
 // of them is received: once there is room for these, the sender keeps to its window. But then it waits for a
 // retransmission, and the other lane with it. So act on suspicion first: a slow reader takes that much again and again,
 // and for one that has stalled it is not much.
 void Lane::Relieve(Workshop& workshop) {
-  const TcpSummary before = std::exchange(relieved_at_, SummaryOf(source_));
+  const TcpSummary now = SummaryOf(source_);
+  const bool came = std::exchange(segments_in_, now.segments_in) != now.segments_in;
+  const bool drops = std::exchange(received_, now.received) == now.received && came;
   // With nothing to be acknowledged there is no other lane to hold up, and a full buffer is what stops the sender.
   if (UnacknowledgedBy(source_) == 0) return;
-  const bool drops = relieved_at_.segments_in != before.segments_in && relieved_at_.received == before.received;
   const auto [charged, limit] = ReceiveBufferOf(source_);
   if (!drops && charged <= limit) return;
 
-  // Once it is half empty the window is open, if it is large. Where it is closed after all, all of it has to go.
+  // Once it is half empty the window is open, if it is large. Where it is closed after all, all of it has to go. What
+  // is more than the buffer may hold takes no more memory with us than it does there, and does not come again.
+  const uint64_t overdrawn = drops && charged > limit ? charged - limit : 0;
   const uint64_t excess = drops ? charged : charged - limit / 2;
   const uint64_t allowance = drops ? kRelief : kEarlyRelief;
   // No more than what is there now: the sender fills it again as fast as we take it off.
-  const uint64_t most = std::min(excess, allowance - std::min(batch_, allowance));
+  const uint64_t most = std::min(excess, overdrawn + allowance - std::min(relieved_, allowance));
   outbox_.reserve(outbox_.size() + most);
-  for (uint64_t taken = 0; taken < most;) {
-    const size_t now = std::min<uint64_t>(most - taken, workshop.scratch.size());
-    const ssize_t length = recv(source_, workshop.scratch.data(), now, MSG_DONTWAIT);
-    if (length <= 0) return;
+  uint64_t taken = 0;
+  while (taken < most) {
+    const size_t size = std::min<uint64_t>(most - taken, workshop.scratch.size());
+    const ssize_t length = recv(source_, workshop.scratch.data(), size, MSG_DONTWAIT);
+    if (length <= 0) break;
     taken += static_cast<uint64_t>(length);
     batch_ += static_cast<uint64_t>(length);
     Received(static_cast<size_t>(length));
     outbox_.insert(outbox_.end(), workshop.scratch.data(), workshop.scratch.data() + length);
   }
+  relieved_ += taken - std::min(taken, overdrawn);
 }
 
 // Makes the kernel ask for a verdict about everything that is queued, without taking any of it.

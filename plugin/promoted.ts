@@ -57,7 +57,7 @@ export class PromotedCarrier implements Carrier, RelayListener, Tenant {
 	#heard: {client: number; upstream: number} | undefined;
 	#onWritten: {client?: (() => void) | undefined; upstream?: (() => void) | undefined} | undefined;
 	#onReleased: Array<() => void> | undefined;
-	#stats: NativeStats | undefined;
+	#final: NativeStats | undefined;
 	#summaries: Partial<Ends<NativeSummary>> | undefined;
 	#heardAt: number;
 	#ending: Ending | undefined;
@@ -135,7 +135,7 @@ export class PromotedCarrier implements Carrier, RelayListener, Tenant {
 	}
 
 	onReleased({reason, by, code, errno, stats, client, upstream}: NativeCloseEvent): void {
-		this.#stats = stats;
+		this.#final = stats;
 		this.#summaries = {...(client && {client}), ...(upstream && {upstream})};
 		this.#hear(this.#summaries);
 		this.#state = 'released';
@@ -213,9 +213,9 @@ export class PromotedCarrier implements Carrier, RelayListener, Tenant {
 		}
 	}
 
+	// Not kept: most tunnels are never asked twice.
 	#latest(): NativeStats {
-		this.#stats = this.#relay.stats(this.#id) ?? this.#stats ?? nothingYet;
-		return this.#stats;
+		return this.#final ?? this.#relay.stats(this.#id) ?? nothingYet;
 	}
 
 	#look(): Partial<Ends<NativeSummary>> {

@@ -34,7 +34,7 @@ export class Tunnel {
 	readonly options: CheckedTunnelOptions;
 
 	#carrier: Carrier | undefined;
-	#skipped: readonly Refusal[] = [];
+	#skipped: readonly Refusal[] = none;
 	#final: TunnelStats | undefined;
 	#sockets: Ends<Socket> | undefined;
 	#context: unknown;
@@ -210,6 +210,8 @@ export class Tunnel {
 		return this.#sockets[end];
 	}
 }
+
+const none: readonly Refusal[] = []; // One for all of them.
 
 /** @internal */
 export type TunnelOrigin = {
