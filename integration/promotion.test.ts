@@ -39,7 +39,10 @@ onEngines(['splice', 'sockmap'], 'in 2,000 tunnels, no last byte is left behind 
 
 	const {stats} = await proxy.stats();
 	t.is(stats.opened, 2000);
-	t.deepEqual(stats.refusals, {});
+	// The kernel takes no socket whose FIN has come, which on a busy machine can be there before Node hears of it.
+	const {'sockmap: admit the tunnel to the maps': tooLate = 0, ...others} = stats.refusals;
+	t.deepEqual(others, {});
+	t.true(tooLate <= 20, `${tooLate} of 2000 were over before their promotion`);
 });
 
 /** Lets so many microseconds pass, as no timer can. */

@@ -11,9 +11,10 @@ Keeps a socket alive for those who hold it while its connection is elsewhere: it
 */
 export function makeShell(socket: Socket, unread: number, end: End, tenant: Tenant): void {
 	const standIn = new StandIn(socket, unread, end, tenant);
+	// In this order: V8 gives each object a hidden class of its own, of half a kilobyte, that gets a property after its prototype was changed.
+	(socket as Shell)[standInOf] = standIn;
 	// Its methods are in a prototype that all shells share: a dozen closures for each would weigh more than the socket.
 	Object.setPrototypeOf(socket, shellOf(Object.getPrototypeOf(socket) as Socket));
-	(socket as Shell)[standInOf] = standIn;
 
 	if (socket.timeout) {
 		socket.setTimeout(socket.timeout); // The running timer is bound to Node's own `_onTimeout`.

@@ -161,8 +161,8 @@ function echo(tunnels: number, size: string, contestants: readonly string[], ext
 		name: `echo ${tunnels} × ${size}`,
 		about: `${tunnels} ${tunnels === 1 ? 'tunnel' : 'tunnels'}, in each a message of ${size} goes there and back, and then the next`,
 		group: 'echo',
-		// With many tunnels each has few messages a second, and `auto` decides after sixteen.
-		load: ['echo', '--tunnels', String(tunnels), '--size', String(bytesOf(size)), ...(tunnels > 64 ? ['--warmup', '2'] : [])],
+		// With many tunnels each has few messages a second, and `auto` decides after sixteen, or up to a hundred large ones.
+		load: ['echo', '--tunnels', String(tunnels), '--size', String(bytesOf(size)), ...(tunnels > 1 ? ['--warmup', tunnels > 64 ? '2' : '1'] : [])],
 		contestants,
 		...extra,
 	};
