@@ -31,7 +31,7 @@ Napi::Value Look(const Napi::CallbackInfo& info) {
 
 void Bound(const Napi::CallbackInfo& info) {
   BoundBuffers(info[0].As<Napi::Number>().Int32Value(), info[1].As<Napi::Number>().Int32Value(),
-               info[2].As<Napi::Boolean>() ? WideFor(info[0].As<Napi::Number>().Int32Value()) : kNarrow);
+               info[2].As<Napi::Boolean>());
 }
 
 // What has gone wrong with it and nobody has been told yet.

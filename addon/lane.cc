@@ -92,7 +92,7 @@ void Lane::Finish() {
 void Lane::WidenIfItMoves(Workshop& workshop) {
   if (wide_ || counters_.Moved() < FLOW_MOVES) return;
   wide_ = true;
-  BoundBuffers(source_, destination_, WideFor(source_));
+  BoundBuffers(source_, destination_, wide_);
   if (id_) PublishUnsentLimit(workshop);
 }
 

@@ -80,8 +80,8 @@ std::pair<uint32_t, std::shared_ptr<TunnelCounters>> Relay::Add(Engine engine, S
     pthread_setname_np(thread_.native_handle(), "sockmap-relay");
   }
 
-  BoundBuffers(client_number, upstream_number, kNarrow);
-  BoundBuffers(upstream_number, client_number, kNarrow);
+  BoundBuffers(client_number, upstream_number, false);
+  BoundBuffers(upstream_number, client_number, false);
   // Until everything is delivered, see Tunnel::Conclude.
   ResetOnClose(client_number, true);
   ResetOnClose(upstream_number, true);

@@ -87,7 +87,7 @@ void Lane::AdvanceSpill(Workshop& workshop) {
 
     const bool enough = closing_ && closing_left_ == 0;
     // It may have to wait here, so not much more than what the destination would take.
-    const size_t most = wide_ ? workshop.scratch.size() : kNarrow.unsent;
+    const size_t most = wide_ ? workshop.scratch.size() : UnsentLimit(wide_);
     const ssize_t length = enough ? 0 : recv(source_, workshop.scratch.data(), most, MSG_DONTWAIT);
     if (length > 0) {
       batch_ = static_cast<uint64_t>(length);
@@ -168,8 +168,8 @@ void Lane::Publish(Workshop& workshop) {
 
 // For the program, which looks at the destination as TCP itself would.
 void Lane::PublishUnsentLimit(Workshop& workshop) {
-  const int limit = wide_ ? kWideUnsent : kNarrow.unsent;
-  __atomic_store_n(&workshop.sockmap->FlowOf(*id_).unsent_limit, static_cast<uint32_t>(limit), __ATOMIC_RELAXED);
+  __atomic_store_n(&workshop.sockmap->FlowOf(*id_).unsent_limit, static_cast<uint32_t>(UnsentLimit(wide_)),
+                   __ATOMIC_RELAXED);
 }
 
 // From here on the program passes everything.

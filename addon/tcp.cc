@@ -15,8 +15,10 @@
 
 namespace {
 
-// The receive buffer of a lane that moves is for 10 Gbit/s, within what networks of one building can do with, and about
-// what Linux lets a buffer grow to by itself.
+// What a source may send ahead has to last for a round trip to it. So the receive buffer of a lane that moves is for
+// 10 Gbit/s, within what networks of one building can do with, and about what Linux lets a buffer grow to by itself.
+// The kernel allows itself twice what it is set to.
+constexpr int kNarrow = 128 * 1024;
 constexpr uint64_t kTenGigabits = 1250;  // bytes a microsecond
 constexpr uint64_t kLeastWide = 1024 * 1024;
 constexpr uint64_t kMostWide = 4 * 1024 * 1024;
@@ -28,6 +30,11 @@ void Set(int fd, int level, int name, const void* value, socklen_t length) {
 }
 
 void Set(int fd, int name, int value) { Set(fd, IPPROTO_TCP, name, &value, sizeof value); }
+
+int WideFor(int source) {
+  const uint64_t within_round_trip = SummaryOf(source).least_rtt * kTenGigabits;
+  return static_cast<int>(std::clamp(within_round_trip, kLeastWide, kMostWide));
+}
 
 bool Allowed(const char* sysctl, long wanted) {
   // Not a stream: those are the one part of libstdc++ that is laid out by the C library that it was built with.
@@ -71,13 +78,9 @@ int UnacknowledgedBy(int fd) {
   return ioctl(fd, SIOCOUTQ, &bytes) < 0 ? 0 : bytes;
 }
 
-Bounds WideFor(int source) {
-  const uint64_t within_round_trip = SummaryOf(source).least_rtt * kTenGigabits;
-  return {static_cast<int>(std::clamp(within_round_trip, kLeastWide, kMostWide)), kWideUnsent};
-}
-
-void BoundBuffers(int source, int destination, const Bounds& bounds) {
-  const auto& [received, unsent] = bounds;
+void BoundBuffers(int source, int destination, bool wide) {
+  const int unsent = UnsentLimit(wide);
+  const int received = wide ? WideFor(source) : kNarrow;
   // Counts what was not sent yet, and so leaves the congestion window, and the throughput over long ways, alone.
   setsockopt(destination, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
 

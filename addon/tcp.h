@@ -28,24 +28,15 @@ uint64_t WrittenExactlyTo(int fd);
 // Bytes that the peer has not acknowledged yet, sent or not.
 int UnacknowledgedBy(int fd);
 
-// How much may wait in the kernel for a stalled reader, on either side of the relay. The receive buffer of whoever
-// reads as fast as the relay is grown to the system's maximum, and the send buffer with the congestion window, until
-// the reader stops and all of it becomes a queue. The kernel allows itself twice what a receive buffer is set to.
-struct Bounds {
-  int received;  // the source's receive buffer
-  int unsent;    // what the destination may hold and not have sent yet
-};
+// Bounds how much may wait in the kernel for a stalled reader, on either side of the relay. The receive buffer of
+// whoever reads as fast as the relay is grown to the system's maximum, and the send buffer with the congestion window,
+// until the reader stops and all of it becomes a queue. A lane is narrow until it has shown that it moves (FLOW_MOVES),
+// and wide from then on. The receive buffer is left to the system, which bounds it by tcp_rmem, where we may not set it
+// to a MiB. Does nothing to what is not TCP.
+void BoundBuffers(int source, int destination, bool wide);
 
-// Until a lane has shown that it moves (FLOW_MOVES).
-constexpr Bounds kNarrow{128 * 1024, 128 * 1024};
-
-// From then on. What a source may send ahead has to last for a round trip to it, so that is what it depends on.
-constexpr int kWideUnsent = 512 * 1024;
-Bounds WideFor(int source);
-
-// Bounds what waits in a lane. The receive buffer is left to the system, which bounds it by tcp_rmem, where we may not
-// set it to a MiB. Does nothing to what is not TCP.
-void BoundBuffers(int source, int destination, const Bounds& bounds);
+// What the destination may hold then and not have sent yet.
+constexpr int UnsentLimit(bool wide) { return (wide ? 512 : 128) * 1024; }
 
 // Has the kernel forget the connection a few seconds after it was closed without its peer having ended, and answer what
 // comes then with a reset. It does so at once where bytes are unread, and after a minute otherwise.

@@ -1,10 +1,10 @@
 import {once} from 'node:events';
-import fs from 'node:fs';
 import type net from 'node:net';
 import type {ExecutionContext} from 'ava';
 import type {SockmapError, Tunnel} from '../plugin/index.ts';
 import {connectRequest, kinds, startEnds, upgradeRequest, type Kind} from './ends.ts';
 import {assertCarriedBy, onEngines, type Carrier} from './engines.ts';
+import {descriptors} from './holdings.ts';
 import {nothingIsLeft} from './leaks.ts';
 import {startProxy, type RunningProxy} from './proxy.ts';
 import {until, within} from './until.ts';
@@ -136,13 +136,7 @@ onEngines(['splice', 'sockmap'], 'server.close() does not wait for a detached tu
 });
 
 onEngines(['splice', 'sockmap'], 'a promoted tunnel holds two descriptors, and its sockets know where they are connected to', async (t, engine) => {
-	const sockets = () => fs.readdirSync('/proc/self/fd').filter(fd => {
-		try {
-			return fs.readlinkSync(`/proc/self/fd/${fd}`).startsWith('socket:');
-		} catch {
-			return false;
-		}
-	}).length;
+	const sockets = () => descriptors().filter(([, link]) => link.startsWith('socket:')).length;
 
 	const {open} = await startEnds(t, engine);
 	const before = sockets();

@@ -345,7 +345,6 @@ async function startConnectProxy(t: ExecutionContext, engine: Carrier) {
 	return {running, upstreamPort};
 }
 
-/** A process that holds the client end of a tunnel, and reads nothing after the head. It says from which port. */
 /** The reader reads nothing, and has some bytes by then. */
 async function untilNothingMoves(moved: () => number): Promise<void> {
 	let [bytes, looks] = [0, 0];
@@ -357,6 +356,7 @@ async function untilNothingMoves(moved: () => number): Promise<void> {
 	});
 }
 
+/** A process that holds the client end of a tunnel, and reads nothing after the head. It says from which port. */
 async function clientProcess(t: ExecutionContext, proxyPort: number, targetPort: number) {
 	return program(t, `
 		const socket = require('node:net').connect(${proxyPort}, '127.0.0.1', () => socket.write(${JSON.stringify(connectRequest(targetPort))}));

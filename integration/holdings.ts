@@ -10,8 +10,7 @@ export function holdings(by: number | 'self' = 'self'): Holdings {
 		found.set(kind, [...found.get(kind) ?? [], name]);
 	};
 
-	for (const fd of fs.readdirSync(`/proc/${by}/fd`)) {
-		const link = readOrNothing(() => fs.readlinkSync(`/proc/${by}/fd/${fd}`));
+	for (const [fd, link] of descriptors(by)) {
 		const kind = /^anon_inode:\[?(?<kind>[\w-]+)\]?$/u.exec(link)?.groups?.kind ?? /^(?<kind>socket|pipe):/u.exec(link)?.groups?.kind;
 		if (kind !== undefined) {
 			add(kind, `${fd}→${link}`);
@@ -29,6 +28,13 @@ export function holdings(by: number | 'self' = 'self'): Holdings {
 	}
 
 	return found;
+}
+
+/** Number and what it is of each descriptor that the process has open: a path, `socket:[…]`, `anon_inode:…` */
+export function descriptors(by: number | 'self' = 'self'): ReadonlyArray<readonly [fd: string, link: string]> {
+	return fs.readdirSync(`/proc/${by}/fd`)
+		.map(fd => [fd, readOrNothing(() => fs.readlinkSync(`/proc/${by}/fd/${fd}`))] as const)
+		.filter(([, link]) => link !== ''); // That of the directory itself, for one.
 }
 
 // Descriptors and processes go while we look.

@@ -1,6 +1,8 @@
 import {Buffer} from 'node:buffer';
 import type {ExecutionContext} from 'ava';
-import {kinds, startEnds, type Kind} from './ends.ts';
+import {
+	kinds, startEnds, type Ends, type Kind,
+} from './ends.ts';
 import {onEngines, type Carrier} from './engines.ts';
 import {nothingIsLeft} from './leaks.ts';
 import {pattern, PatternReader} from './pattern.ts';
@@ -24,22 +26,15 @@ async function messages(t: ExecutionContext, engine: Carrier, kind: Kind): Promi
 	t.deepEqual(lanes().map(({state}) => state), ['pipe', 'pipe'], 'nothing has shown yet that it pays');
 
 	const message = Buffer.alloc(10_000, 'x');
-	const exchange = async () => {
-		client.write(message);
-		await read(upstream, message.length);
-		upstream.write(message);
-		await read(client, message.length);
-	};
-
 	let rounds = 0;
 	const promoted = () => lanes().every(({state}) => state === 'kernel');
 	while (!promoted() && rounds < 200) {
-		await within('a message has an answer', exchange()); // eslint-disable-line no-await-in-loop
+		await within('a message has an answer', exchange({client, upstream}, message)); // eslint-disable-line no-await-in-loop
 		rounds++;
 	}
 
 	t.true(rounds >= 16 && rounds < 100, `promoted after ${rounds} rounds`);
-	await exchange();
+	await exchange({client, upstream}, message);
 	t.true(lanes().every(({redirected}) => redirected >= message.length));
 
 	client.end();
@@ -56,14 +51,8 @@ for (const answered of [true, false]) {
 		t.is(tunnel.engine, engine);
 		const piece = Buffer.alloc(60_000, 'x');
 		for (let round = 0; round < 40; round++) {
-			/* eslint-disable no-await-in-loop */
-			client.write(piece);
-			await within('a piece arrives', read(upstream, piece.length));
-			if (answered) {
-				upstream.write('thanks');
-				await within('the answer arrives', read(client, 6));
-			}
-			/* eslint-enable no-await-in-loop */
+			// eslint-disable-next-line no-await-in-loop
+			await within('a piece arrives, and its answer', exchange({client, upstream}, piece, answered ? Buffer.from('thanks') : nothing));
 		}
 
 		t.is(tunnel.stats().clientToUpstream.promotions, answered ? 1 : 0);
@@ -78,12 +67,7 @@ onEngines(['sockmap'], 'sockmap has long messages in the kernel too, once it has
 	const {client, upstream, tunnel} = await open('connect');
 	const message = Buffer.alloc(16_384, 'x');
 	for (let round = 0; round < 40; round++) {
-		/* eslint-disable no-await-in-loop */
-		client.write(message);
-		await within('a message arrives', read(upstream, message.length));
-		upstream.write(message);
-		await within('its answer arrives', read(client, message.length));
-		/* eslint-enable no-await-in-loop */
+		await within('a message has an answer', exchange({client, upstream}, message)); // eslint-disable-line no-await-in-loop
 	}
 
 	const {clientToUpstream, upstreamToClient} = tunnel.stats();
@@ -92,6 +76,18 @@ onEngines(['sockmap'], 'sockmap has long messages in the kernel too, once it has
 	upstream.end();
 	await running.closeOf(tunnel);
 });
+
+/** A message, and what it is answered with. */
+async function exchange({client, upstream}: Pick<Ends, 'client' | 'upstream'>, message: Uint8Array, answer: Uint8Array = message): Promise<void> {
+	client.write(message);
+	await read(upstream, message.length);
+	if (answer.length > 0) {
+		upstream.write(answer);
+		await read(client, answer.length);
+	}
+}
+
+const nothing = new Uint8Array();
 
 async function bulk(t: ExecutionContext, engine: Carrier, kind: Kind): Promise<void> {
 	const {running, open} = await startEnds(t, 'auto');

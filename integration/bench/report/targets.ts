@@ -1,8 +1,8 @@
 import {
-	type Figure, figureOf, figures, linesOf, ratioOf,
+	type Figure, figureOf, linesOf, ratioOf,
 } from '../figures.ts';
 import {type Line} from '../line.ts';
-import {spread, type Spread} from '../statistics.ts';
+import {type Spread} from '../statistics.ts';
 import {trials} from '../trials.ts';
 import {number, table, withSpread} from './format.ts';
 
@@ -145,18 +145,17 @@ export function choices(lines: readonly Line[]): ReadonlyArray<{readonly trial: 
 			return [];
 		}
 
-		const isLatency = group === 'blocked' || group === 'saturated' || group === 'fan-out';
-		const figure = isLatency ? 'p99' : (group === 'bulk' ? 'bytesPerSecond' : 'rate');
 		const found = linesOf(lines, name, ['auto', 'sockmap', 'splice']);
 		if (found === undefined) {
 			return [];
 		}
 
-		const median = (contestant: string) => spread(found.get(contestant)!.map(line => figures[figure](line))).median;
-		const [sockmap, splice] = [median('sockmap'), median('splice')];
-		const better = (isLatency ? sockmap < splice : sockmap > splice) ? 'sockmap' : 'splice';
-		const ratio = ratioOf([...found.values()].flat(), name, 'auto', better, figure)!;
-		return [{trial: `${name} (${better})${isLatency ? ', p99' : ''}`, ratio: isLatency ? inverted(ratio) : ratio}];
+		const [figure] = comparedBy[group];
+		const ofRun = [...found.values()].flat();
+		const [sockmap, splice] = (['sockmap', 'splice'] as const).map(contestant => figureOf(ofRun, name, contestant, figure)!.median);
+		const better = (isSmallerBetter(figure) ? sockmap! < splice! : sockmap! > splice!) ? 'sockmap' : 'splice';
+		const ratio = ratioOf(ofRun, name, 'auto', better, figure)!;
+		return [{trial: `${name} (${better})${figure === 'p99' ? ', p99' : ''}`, ratio: isSmallerBetter(figure) ? inverted(ratio) : ratio}];
 	});
 }
 
@@ -178,16 +177,19 @@ export function targetTable(lines: readonly Line[], which: 'all' | 'measured' = 
 export function losses(lines: readonly Line[]): readonly string[] {
 	return trials.flatMap(({name, group, contestants}) => {
 		const [figure, word] = comparedBy[group];
-		const isSmallerBetter = figure !== 'rate' && figure !== 'bytesPerSecond';
 		return contestants
 			.filter(other => other !== 'direct' && other !== 'textbook' && !ours.test(other))
 			.flatMap(other => {
 				const of = other === 'hand-connect' ? 'auto-connect' : 'auto';
 				const ratio = ratioOf(lines, name, of, other, figure);
-				const isLost = ratio !== undefined && (isSmallerBetter ? ratio.median > 1.05 : ratio.median < 0.95);
+				const isLost = ratio !== undefined && (isSmallerBetter(figure) ? ratio.median > 1.05 : ratio.median < 0.95);
 				return isLost ? [`${name}: ${of} has ${number(ratio.median)} times the ${word} of ${other}.`] : [];
 			});
 	});
+}
+
+function isSmallerBetter(figure: Figure): boolean {
+	return figure !== 'rate' && figure !== 'bytesPerSecond';
 }
 
 const ours = /^(?:auto|sockmap|splice|stream)(?:-connect|-detach)?$/u;

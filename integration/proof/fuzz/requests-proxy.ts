@@ -1,9 +1,9 @@
-import fs from 'node:fs';
 import {createServer} from 'node:http';
 import type {AddressInfo} from 'node:net';
 import process from 'node:process';
 import httpProxy from 'http-proxy';
 import {sockmap, type Tunnel} from '../../../plugin/index.ts';
+import {descriptors} from '../../holdings.ts';
 import {ignore} from '../../wire.ts';
 
 // The proxy that is fuzzed, as a process of its own: it upgrades, connects and forwards. It looks up no name of this
@@ -98,28 +98,11 @@ function run({engine, allowed, canaryAllowed}: Setup): void {
 	process.on('message', () => {
 		globalThis.gc?.();
 		tell({
-			type: 'held', descriptors: descriptors(), rss: process.memoryUsage.rss(), open: connections + tunnels.stats().open, carried,
+			type: 'held', descriptors: descriptors().map(([, link]) => link), rss: process.memoryUsage.rss(), open: connections + tunnels.stats().open, carried,
 		});
 	});
 	server.listen(0, '127.0.0.1', () => {
 		tell({type: 'ready', port: (server.address() as AddressInfo).port});
-	});
-}
-
-/** What the open ones are: files, kinds of anonymous inodes, and for TCP the ports and the state, as `/proc/net/tcp` has them. */
-function descriptors(): readonly string[] {
-	const connections = new Map(fs.readFileSync('/proc/self/net/tcp', 'latin1').split('\n').slice(1, -1).map(line => {
-		const words = line.trim().split(/\s+/u);
-		const [local, remote] = words.slice(1, 3).map(address => Number.parseInt(address.split(':')[1]!, 16));
-		return [`socket:[${words[9]}]`, `TCP ${local} to ${remote} in state ${words[3]}`];
-	}));
-	return fs.readdirSync('/proc/self/fd').flatMap(descriptor => {
-		try {
-			const name = fs.readlinkSync(`/proc/self/fd/${descriptor}`);
-			return [connections.get(name) ?? name];
-		} catch {
-			return []; // That of the directory itself.
-		}
 	});
 }
 

@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
-import {execFile} from 'node:child_process';
-import {promisify} from 'node:util';
 import {chat, ended} from './exchange.ts';
 import type {Fault} from './faults.ts';
 import {forwarders} from './forwarder.ts';
 import {startLab, type Lab, type OpenTunnel} from './lab.ts';
+import {runIn} from './world.ts';
 
 // A client ten milliseconds away, and an upstream next door. What each may send ahead has to last for its round trip, and not for more.
 
@@ -47,8 +46,8 @@ export const far: Readonly<Record<string, Fault>> = {
 
 /** Of the proxy's two connections, as they were set: the kernel says twice that. */
 async function receiveBuffers({world}: Lab, {which}: OpenTunnel): Promise<{readonly client: number; readonly upstream: number}> {
-	const {stdout} = await promisify(execFile)('ip', ['netns', 'exec', world.proxy, 'ss', '--tcp', '--memory', '--numeric', '--no-header', '--oneline', 'state', 'established']);
-	const connections = stdout.split('\n').filter(line => line !== '').map(line => ({peer: line.trim().split(/\s+/u)[3]!, buffer: Number(/rb(\d+)/u.exec(line)![1]) / 2}));
+	const sockets = await runIn(world.proxy, 'ss', '--tcp', '--memory', '--numeric', '--no-header', '--oneline', 'state', 'established');
+	const connections = sockets.split('\n').filter(line => line !== '').map(line => ({peer: line.trim().split(/\s+/u)[3]!, buffer: Number(/rb(\d+)/u.exec(line)![1]) / 2}));
 	const {far: {address}} = world.cables.upstream;
 	const client = connections.find(({peer}) => peer.endsWith(`:${which.clientPort}`));
 	const upstream = connections.find(({peer}) => peer.includes(address));

@@ -1,10 +1,10 @@
 import {once} from 'node:events';
-import fs from 'node:fs';
 import {createServer, type Server} from 'node:http';
 import type {AddressInfo} from 'node:net';
 import process from 'node:process';
 import {setTimeout as wait} from 'node:timers/promises';
 import httpProxy from 'http-proxy';
+import {descriptors} from '../../holdings.ts';
 import {ignore} from '../../wire.ts';
 import {answer} from './calls.ts';
 import {
@@ -43,7 +43,7 @@ const calls = {
 
 	/** Resolves with the port of a new server. */
 	async serve({host, target, options}: Serving): Promise<number> {
-		before ??= descriptors();
+		before ??= ours();
 		const proxy = httpProxy.createProxyServer({target});
 		proxy.on('error', ignore); // The ends see it.
 		const tunnels = sockmap(proxy, options);
@@ -133,20 +133,13 @@ function isSettled(tunnel: Tunnel): boolean {
 }
 
 /** What of our kind is open: a descriptor that something else may have got since is known by what it is. */
-function descriptors(): string[] {
-	return fs.readdirSync('/proc/self/fd').flatMap(fd => {
-		try {
-			const link = fs.readlinkSync(`/proc/self/fd/${fd}`);
-			return /^(?:anon_inode|socket|pipe):/u.test(link) ? [link] : [];
-		} catch {
-			return []; // That of the directory itself.
-		}
-	});
+function ours(): readonly string[] {
+	return descriptors().map(([, link]) => link).filter(link => /^(?:anon_inode|socket|pipe):/u.test(link));
 }
 
 function surplus(): string[] {
 	const left = [...before];
-	return descriptors().filter(link => {
+	return ours().filter(link => {
 		const index = left.indexOf(link);
 		if (index !== -1) {
 			left.splice(index, 1);

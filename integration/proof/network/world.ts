@@ -97,15 +97,21 @@ export async function tc(namespace: string, ...words: string[]): Promise<string>
 	return stdout;
 }
 
+/** What a command says in a namespace. */
+export async function runIn(namespace: string, ...command: string[]): Promise<string> {
+	const {stdout} = await promisify(execFile)('ip', ['netns', 'exec', namespace, ...command]);
+	return stdout;
+}
+
 /** Sets a variable of the namespace. Sockets made later go by it. */
 export async function sysctl(namespace: string, name: string, value: string): Promise<void> {
-	await promisify(execFile)('ip', ['netns', 'exec', namespace, 'sh', '-c', 'echo "$2" >"/proc/sys/net/$1"', 'sh', name, value]);
+	await runIn(namespace, 'sh', '-c', 'echo "$2" >"/proc/sys/net/$1"', 'sh', name, value);
 }
 
 /** Counters of the TCP of a namespace since it was made, by name: `RetransSegs`, `InErrs`… */
 export async function tcpCounters(namespace: string): Promise<Readonly<Record<string, number>>> {
-	const {stdout} = await promisify(execFile)('ip', ['netns', 'exec', namespace, 'cat', '/proc/net/snmp']);
-	const [names, values] = stdout.split('\n').filter(line => line.startsWith('Tcp:')).map(line => line.split(' ').slice(1));
+	const counters = await runIn(namespace, 'cat', '/proc/net/snmp');
+	const [names, values] = counters.split('\n').filter(line => line.startsWith('Tcp:')).map(line => line.split(' ').slice(1));
 	return Object.fromEntries(names!.map((name, index) => [name, Number(values![index])]));
 }
 
