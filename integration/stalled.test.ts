@@ -1,5 +1,4 @@
 import {once} from 'node:events';
-import fs from 'node:fs';
 import net, {type AddressInfo} from 'node:net';
 import {setTimeout as wait} from 'node:timers/promises';
 import type {ExecutionContext} from 'ava';
@@ -8,7 +7,7 @@ import {assertCarriedBy, onEachEngine, type Carrier} from './engines.ts';
 import {nothingIsLeft} from './leaks.ts';
 import {pattern, PatternReader} from './pattern.ts';
 import {within} from './until.ts';
-import {dial, readSome} from './wire.ts';
+import {dial, readSome, receiveQueue} from './wire.ts';
 
 nothingIsLeft();
 
@@ -156,13 +155,6 @@ async function readAll(socket: net.Socket, received: PatternReader): Promise<voi
 
 function megabytes(bytes: number): string {
 	return `${(bytes / 1e6).toFixed(1)} MB`;
-}
-
-/** What waits in the kernel for this socket to read it. */
-function receiveQueue({localPort, remotePort}: net.Socket): number {
-	const hexadecimal = (port: number) => port.toString(16).toUpperCase().padStart(4, '0');
-	const ends = new RegExp(`:${hexadecimal(localPort!)} [0-9A-F]{8}:${hexadecimal(remotePort!)} .. [0-9A-F]{8}:(?<waiting>[0-9A-F]{8})`, 'u');
-	return Number.parseInt(ends.exec(fs.readFileSync('/proc/net/tcp', 'utf8'))!.groups!.waiting!, 16);
 }
 
 const figures = new Map<number, number>();

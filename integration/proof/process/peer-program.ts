@@ -6,7 +6,7 @@ import {pattern, PatternReader} from '../../pattern.ts';
 import {logarithmic, seeded} from '../../random.ts';
 import {switchingProtocols} from '../../upstream.ts';
 import {
-	ignore, read, readHead, textOf,
+	ignore, read, readHead, receiveQueue, textOf,
 } from '../../wire.ts';
 
 // One side of many tunnels as a program of its own, which can be killed or stopped: the clients of a proxy, or what they connect to.
@@ -55,7 +55,7 @@ export type Report = {
 	/** Bytes that came, all of them right unless there is a problem. */
 	readonly received: number;
 
-	/** Whether it has stopped reading. */
+	/** Whether it has stopped reading, and something is left in the kernel for it to read. */
 	readonly isDeaf: boolean;
 
 	/** What it has seen of the end: `FIN` or an errno, in this order. */
@@ -75,6 +75,7 @@ class Talker {
 	#sent = 0;
 	#problem: string | undefined;
 	#isEnding = false;
+	#isToBeDeaf = false;
 	#isDeaf = false;
 	#hasChanged = true;
 	readonly #endings: string[] = [];
@@ -112,6 +113,7 @@ class Talker {
 	}
 
 	read(): void {
+		this.#isToBeDeaf = false;
 		this.#isDeaf = false;
 		this.#socket.resume();
 	}
@@ -120,8 +122,7 @@ class Talker {
 	deafen(): void {
 		if (!this.#talk.read) {
 			this.#socket.pause();
-			this.#isDeaf = true;
-			this.#hasChanged = true;
+			this.#isToBeDeaf = true;
 		}
 	}
 
@@ -139,6 +140,12 @@ class Talker {
 
 	/** None if nothing has changed since the last one. */
 	report(): Report | undefined {
+		// Node goes on reading until its own buffer is full.
+		if (this.#isToBeDeaf && !this.#isDeaf && this.#socket.readableLength >= this.#socket.readableHighWaterMark && receiveQueue(this.#socket) > 0) {
+			this.#isDeaf = true;
+			this.#hasChanged = true;
+		}
+
 		if (!this.#hasChanged) {
 			return undefined;
 		}
