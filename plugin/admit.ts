@@ -24,11 +24,6 @@ export type Applicant = {
 	readonly handshakeTimeout?: number;
 
 	/**
-	Aborted with a `Rejection`.
-	*/
-	readonly signal: AbortSignal;
-
-	/**
 	Finds the target in the request, or throws a `Rejection`.
 	*/
 	readonly parse: () => Target;
@@ -43,14 +38,14 @@ export type Admitted = {
 /**
 The way to a connection, cheapest question first: where the client is, what it wants, who it is, whether it may. Rejects with a `Rejection` where it ends.
 */
-export async function admit({request, client, allow, access, gate, connectTimeout, handshakeTimeout = 0, signal, parse}: Applicant): Promise<Admitted> {
+export async function admit({request, client, allow, access, gate, connectTimeout, handshakeTimeout = 0, parse}: Applicant): Promise<Admitted> {
 	const {clients, identification} = access;
 	if (clients && !isAmong(client, clients)) {
 		throw new Rejection(403, 'This proxy is not for you.', {error: 'http_request_denied'});
 	}
 
 	const asked = parse();
-	const attempt = new Attempt(client, signal);
+	const attempt = new Attempt(client, gate);
 	let leave: (() => void) | undefined;
 	try {
 		attempt.limit(handshakeTimeout, () => new Rejection(504, `There was no connection within ${handshakeTimeout} ms.`, {error: 'connection_timeout'}));

@@ -1,27 +1,28 @@
 import {Socket} from 'node:net';
 import {Rejection} from './answer.ts';
+import {type Gate} from './gate.ts';
+import {type Member} from './roster.ts';
 
 /**
-What is done for a client, until it is done, or until there is a reason to give it up: the client has left, the signal says so, or one of its times is over. One signal stands for all of these.
+What is done for a client, until it is done, or until there is a reason to give it up: the client has left, the gate is closed, or one of its times is over. One signal stands for all of these.
 */
-export class Attempt {
+export class Attempt implements Member {
+	/** @internal */
+	seat = -1;
 	readonly #controller = new AbortController();
 	readonly #client: Socket;
-	readonly #shutdown: AbortSignal;
+	readonly #gate: Gate;
 	readonly #timers: NodeJS.Timeout[] = [];
 
-	/**
-	`shutdown` is aborted with a `Rejection`.
-	*/
-	constructor(client: Socket, shutdown: AbortSignal) {
+	constructor(client: Socket, gate: Gate) {
 		this.#client = client;
-		this.#shutdown = shutdown;
+		this.#gate = gate;
 		watch(client, this);
-		shutdown.addEventListener('abort', this.#onShutdown);
-		if (shutdown.aborted) {
-			this.#onShutdown();
+		gate.enter(this);
+		if (gate.closed) {
+			this.giveUp(gate.closed);
 		} else if (client.destroyed) {
-			this.giveUp();
+			this.giveUp(clientLeft());
 		}
 	}
 
@@ -29,11 +30,8 @@ export class Attempt {
 		return this.#controller.signal;
 	}
 
-	/**
-	The client has left.
-	*/
-	giveUp(): void {
-		this.#controller.abort(new Rejection(502, 'The client left before there was an answer.'));
+	giveUp(reason: Rejection): void {
+		this.#controller.abort(reason);
 	}
 
 	/**
@@ -42,7 +40,7 @@ export class Attempt {
 	limit(milliseconds: number, rejection: () => Rejection): void {
 		if (milliseconds > 0) {
 			this.#timers.push(setTimeout(() => {
-				this.#controller.abort(rejection());
+				this.giveUp(rejection());
 			}, milliseconds));
 		}
 	}
@@ -56,12 +54,8 @@ export class Attempt {
 		}
 
 		unwatch(this.#client, this);
-		this.#shutdown.removeEventListener('abort', this.#onShutdown);
+		this.#gate.leave(this);
 	}
-
-	readonly #onShutdown = () => {
-		this.#controller.abort(this.#shutdown.reason);
-	};
 }
 
 // One listener for all that is attempted for a client, who may have pipelined many requests. Node would warn of a leak.
@@ -86,8 +80,12 @@ function unwatch(client: Socket, attempt: Attempt): void {
 
 function onClientGone(this: Socket): void {
 	for (const attempt of attempts.get(this)!) {
-		attempt.giveUp();
+		attempt.giveUp(clientLeft());
 	}
+}
+
+function clientLeft(): Rejection {
+	return new Rejection(502, 'The client left before there was an answer.');
 }
 
 const attempts = new WeakMap<Socket, Set<Attempt>>();

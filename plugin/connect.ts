@@ -18,11 +18,6 @@ export type ConnectRequest = {
 	readonly defaults: CheckedConnectOptions;
 	readonly limits: Limits;
 	readonly gate: Gate;
-
-	/**
-	Aborted when there are to be no more tunnels.
-	*/
-	readonly signal: AbortSignal;
 	readonly open: (admitted: Admitted, options: CheckedConnectOptions) => Tunnel;
 	readonly onRejected: (rejection: Rejection) => void;
 };
@@ -30,7 +25,7 @@ export type ConnectRequest = {
 /**
 The CONNECT path: admit, answer, open. The client gets an answer in any case, unless it has left.
 */
-export async function connect({request, client, head, options, defaults, limits, gate, signal, open, onRejected}: ConnectRequest): Promise<Tunnel | undefined> {
+export async function connect({request, client, head, options, defaults, limits, gate, open, onRejected}: ConnectRequest): Promise<Tunnel | undefined> {
 	// From the first moment on: the server has removed its own listener, and the client may leave while we think.
 	client.on('error', ignore);
 	const checked = checkConnectOptions(options, defaults);
@@ -52,11 +47,11 @@ export async function connect({request, client, head, options, defaults, limits,
 		}
 
 		const admitted = await admit({
-			request, client, allow, access, gate, connectTimeout, handshakeTimeout, signal, parse: () => parse(request.url),
+			request, client, allow, access, gate, connectTimeout, handshakeTimeout, parse: () => parse(request.url),
 		});
-		if (signal.aborted) {
+		if (gate.closed) {
 			admitted.upstream.destroy();
-			signal.throwIfAborted();
+			throw gate.closed;
 		}
 
 		// Neither Transfer-Encoding nor Content-Length: what follows is the tunnel.

@@ -16,20 +16,19 @@ export type Forwarding = {
 	readonly options: ConnectOptions;
 	readonly defaults: CheckedConnectOptions;
 	readonly gate: Gate;
-	readonly signal: AbortSignal;
 	readonly onRejected: (rejection: Rejection) => void;
 };
 
 /**
 Plain HTTP through the proxy: the request with an absolute URL goes where the same questions as for CONNECT let it go. Resolves once the response has begun, or the client was told why there is none.
 */
-export async function forward({request, response, options, defaults, gate, signal, onRejected}: Forwarding): Promise<void> {
+export async function forward({request, response, options, defaults, gate, onRejected}: Forwarding): Promise<void> {
 	const checked = checkConnectOptions(options, defaults);
 	const {allow, connectTimeout, idleTimeout} = checked;
 	try {
 		let path = '';
 		const {upstream, target} = await admit({
-			request, client: request.socket, allow, connectTimeout, gate, signal, access: gate.access.with(options),
+			request, client: request.socket, allow, connectTimeout, gate, access: gate.access.with(options),
 			parse() {
 				const location = parse(request);
 				({path} = location);

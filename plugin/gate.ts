@@ -1,8 +1,10 @@
 import {inspect} from 'node:util';
 import {Access} from './access.ts';
 import {Rejection} from './answer.ts';
+import {type Attempt} from './attempt.ts';
 import {Attempts} from './attempts.ts';
 import {type Options} from './options.ts';
+import {Roster} from './roster.ts';
 
 /**
 What all requests share: who may come in, who has tried in vain, and how many are being dialled for.
@@ -11,7 +13,9 @@ export class Gate {
 	readonly access: Access;
 	readonly attempts = new Attempts();
 	readonly #maxDials: number;
+	readonly #inside = new Roster<Attempt>();
 	#dialling = 0;
+	#closed: Rejection | undefined;
 
 	constructor(options: Options) {
 		const {maxDials = 1024} = options;
@@ -25,6 +29,31 @@ export class Gate {
 
 	get dialling(): number {
 		return this.#dialling;
+	}
+
+	/**
+	Lets nobody in any more, and gives up what is being attempted.
+	*/
+	close(): void {
+		this.#closed = new Rejection(503, 'This proxy is shutting down.', {error: 'connection_limit_reached'});
+		for (const attempt of this.#inside) {
+			attempt.giveUp(this.#closed);
+		}
+	}
+
+	/**
+	Why nobody is let in any more, if so.
+	*/
+	get closed(): Rejection | undefined {
+		return this.#closed;
+	}
+
+	enter(attempt: Attempt): void {
+		this.#inside.add(attempt);
+	}
+
+	leave(attempt: Attempt): void {
+		this.#inside.delete(attempt);
 	}
 
 	/**

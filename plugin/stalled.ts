@@ -1,28 +1,32 @@
 import {type Socket} from 'node:net';
+import {Roster, type Member} from './roster.ts';
 import {tcpHandle} from './internals.ts';
 import {withoutTraffic} from './traffic.ts';
 
 /**
-Listens to `pause`, to notice the reset of a socket that is not being read because the other end of its tunnel is slow.
+To be called at a `pause`, to notice the reset of a socket that is not being read because the other end of its tunnel is slow.
 
 Once Node has stopped reading, libuv does not look at the socket any more, and would find the reset only when the other end has caught up, if ever. So sockets that stay paused are asked from time to time. One timer does for all, and there is none while no tunnel is stalled.
 */
-export function onPause(this: Socket): void {
-	stalled.add(this);
+export function watchStalled(place: Stallable): void {
+	stalled.add(place);
 	timer ??= setInterval(askAll, interval).unref();
 }
 
 /**
 Nobody needs to know about it any more.
 */
-export function forgetStalled(socket: Socket): void {
-	stalled.delete(socket);
+export function forgetStalled(place: Stallable): void {
+	stalled.delete(place);
 }
 
+export type Stallable = Member & {readonly socket: Socket};
+
 function askAll(): void {
-	for (const socket of stalled) {
+	for (const place of stalled) {
+		const {socket} = place;
 		if (socket.readableFlowing !== false || socket.destroyed) {
-			stalled.delete(socket);
+			stalled.delete(place);
 		} else {
 			ask(socket);
 		}
@@ -44,7 +48,7 @@ function ask(socket: Socket): void {
 	}
 }
 
-const stalled = new Set<Socket>();
+const stalled = new Roster<Stallable>();
 const nothing = new Uint8Array();
 const interval = 1000;
 let timer: NodeJS.Timeout | undefined;

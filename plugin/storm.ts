@@ -5,10 +5,10 @@ Runs what it is given soon, or, in a storm, later: while they keep coming, it wa
 
 Promoting a tunnel costs about as much as opening it. In a storm of them that is time the next ones wait for, and it is wasted on those that are over in a moment. A tunnel that comes alone is promoted at once.
 */
-export class Storm<Tunnel, Item> {
+export class Storm<Item> {
 	readonly #run: (item: Item) => void;
 	// In the order in which they came, which is the order in which they are due.
-	readonly #waiting = new Map<Tunnel, {readonly item: Item; readonly due: number}>();
+	readonly #waiting: Array<Waiting<Item>> = [];
 	#last = Number.NEGATIVE_INFINITY;
 	#timer: NodeJS.Timeout | undefined;
 
@@ -16,27 +16,22 @@ export class Storm<Tunnel, Item> {
 		this.#run = run;
 	}
 
-	add(tunnel: Tunnel, item: Item): void {
+	add(item: Item): Waiting<Item> {
 		const now = performance.now();
 		const isAlone = now - this.#last > calm;
 		this.#last = now;
+		const waiting: Waiting<Item> = {item, due: isAlone ? now : now + patience};
 		if (isAlone) {
 			// Not yet: whoever has made the tunnel may be about to listen to its sockets.
 			queueMicrotask(() => {
-				this.#run(item);
+				this.#runOne(waiting);
 			});
-			return;
+		} else {
+			this.#waiting.push(waiting);
+			this.#wait(patience);
 		}
 
-		this.#waiting.set(tunnel, {item, due: now + patience});
-		this.#wait(patience);
-	}
-
-	/**
-	It is over. Nothing is to be kept of it for as long as it would have waited: there may be thousands.
-	*/
-	delete(tunnel: Tunnel): void {
-		this.#waiting.delete(tunnel);
+		return waiting;
 	}
 
 	// For the first of them. Those behind it are waited for when it has had its turn.
@@ -50,17 +45,33 @@ export class Storm<Tunnel, Item> {
 
 	#runDue(): void {
 		const now = performance.now();
-		for (const [tunnel, {item, due}] of this.#waiting) {
-			if (due > now) {
-				this.#wait(Math.max(1, due - now));
+		for (let [first] = this.#waiting; first !== undefined; [first] = this.#waiting) {
+			if (first.due > now) {
+				this.#wait(Math.max(1, first.due - now));
 				return;
 			}
 
-			this.#waiting.delete(tunnel);
+			this.#waiting.shift();
+			this.#runOne(first);
+		}
+	}
+
+	#runOne(waiting: Waiting<Item>): void {
+		const {item} = waiting;
+		if (item !== undefined) {
+			waiting.item = undefined;
 			this.#run(item);
 		}
 	}
 }
+
+/**
+What is to be run, until it was. Taken away from here, it is not run, and nothing is kept of it for as long as it would have waited: there may be thousands.
+*/
+export type Waiting<Item> = {
+	item: Item | undefined;
+	readonly due: number;
+};
 
 // Milliseconds without another one after which it counts as alone, and that each has to stand for otherwise.
 const calm = 10;

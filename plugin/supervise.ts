@@ -1,7 +1,7 @@
 import {Socket} from 'node:net';
 import {type End} from './carrier.ts';
 import {internals} from './internals.ts';
-import {forgetStalled, onPause} from './stalled.ts';
+import {forgetStalled, watchStalled, type Stallable} from './stalled.ts';
 import {isTraffic} from './traffic.ts';
 
 /**
@@ -30,7 +30,9 @@ From here on, tells what happens to a socket.
 All sockets share the listeners, which know by `this` whose they are: a dozen closures for each tunnel is what setting it up would cost most.
 */
 export function supervise(socket: Socket, end: End, supervisor: Supervisor): void {
-	(socket as Supervised)[placeOf] = {end, supervisor};
+	(socket as Supervised)[placeOf] = {
+		end, supervisor, socket, seat: -1,
+	};
 	// A FIN from one end must not cut off what the other end still sends. The pipes end what has to be ended.
 	socket.allowHalfOpen = true;
 	// Before http-proxy's own listener, which sends a FIN to the other end, and throws if nobody listens to the errors of the proxy.
@@ -44,13 +46,13 @@ export function supervise(socket: Socket, end: End, supervisor: Supervisor): voi
 Leaves the socket to somebody else.
 */
 export function unsupervise(socket: Socket): void {
+	forgetStalled((socket as Supervised)[placeOf]!);
 	// Deleting what it has of ours would make it slow and large, as V8 keeps objects.
 	(socket as Supervised)[placeOf] = undefined;
 	socket.off('error', onError).off('end', onEnd).off('finish', onFinish).off('close', onClose).off('pause', onPause);
-	forgetStalled(socket);
 }
 
-type Place = {readonly end: End; readonly supervisor: Supervisor};
+type Place = Stallable & {readonly end: End; readonly supervisor: Supervisor};
 type Supervised = Socket & {[placeOf]?: Place | undefined};
 
 const placeOf = Symbol('place in a tunnel');
@@ -71,9 +73,13 @@ function onFinish(this: Supervised): void {
 }
 
 function onClose(this: Supervised): void {
-	const {end, supervisor} = this[placeOf]!;
-	forgetStalled(this);
-	supervisor.onClose(end);
+	const place = this[placeOf]!;
+	forgetStalled(place);
+	place.supervisor.onClose(place.end);
+}
+
+function onPause(this: Supervised): void {
+	watchStalled(this[placeOf]!);
 }
 
 function onReset(this: Supervised): Supervised {

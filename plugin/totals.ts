@@ -1,6 +1,7 @@
 import {type Rejection} from './answer.ts';
 import {type Refusal} from './engine.ts';
 import {type Engine} from './options.ts';
+import {type Roster} from './roster.ts';
 import {type Lanes, type TunnelsStats, type TunnelStats} from './stats.ts';
 import {type Tunnel, type TunnelKind} from './tunnel.ts';
 
@@ -41,7 +42,7 @@ export class Totals {
 		}
 	}
 
-	stats(open: ReadonlySet<Tunnel>): Omit<TunnelsStats, 'dialling' | 'wrongCredentials'> {
+	stats(open: Roster<Tunnel>): Omit<TunnelsStats, 'dialling' | 'wrongCredentials'> {
 		const byEngine: Record<Engine, number> = {sockmap: 0, splice: 0, stream: 0};
 		const byKind: Record<TunnelKind, number> = {upgrade: 0, connect: 0, pair: 0};
 		const bytes = {...this.#bytes};

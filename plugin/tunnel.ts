@@ -33,6 +33,9 @@ export class Tunnel {
 	/** @internal */
 	readonly options: CheckedTunnelOptions;
 
+	/** @internal */
+	seat = -1;
+
 	#carrier: Carrier | undefined;
 	#skipped: readonly Refusal[] = none;
 	#final: TunnelStats | undefined;

@@ -1,4 +1,3 @@
-import {setMaxListeners} from 'node:events';
 import {type IncomingMessage, type ServerResponse} from 'node:http';
 import {Socket} from 'node:net';
 import process from 'node:process';
@@ -6,7 +5,7 @@ import {type Duplex} from 'node:stream';
 import {debuglog, inspect} from 'node:util';
 import {EventEmitter} from 'eventemitter3';
 import {type Upgrade} from './attach.ts';
-import {Rejection} from './answer.ts';
+import {type Rejection} from './answer.ts';
 import {ActivityWatch} from './activity.ts';
 import {connect} from './connect.ts';
 import {checkOptions, checkTunnelOptions} from './checks.ts';
@@ -21,8 +20,9 @@ import {tune} from './keepalive.ts';
 import {Limits} from './limits.ts';
 import {promote, type Attempt} from './promote.ts';
 import {Relay} from './relay.ts';
+import {Roster} from './roster.ts';
 import {type Ending, type TunnelsStats, type TunnelStats} from './stats.ts';
-import {Storm} from './storm.ts';
+import {Storm, type Waiting} from './storm.ts';
 import {StreamCarrier} from './stream.ts';
 import {Totals} from './totals.ts';
 import {Tunnel, type TunnelOrigin} from './tunnel.ts';
@@ -63,13 +63,12 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 	readonly #options: CheckedOptions;
 	readonly #choice: Choice;
 	readonly #relay: Relay;
-	readonly #open = new Set<Tunnel>();
-	readonly #dials = new AbortController();
+	readonly #open = new Roster<Tunnel>();
 	readonly #totals = new Totals();
 	readonly #limits: Limits;
 	readonly #gate: Gate;
 	readonly #activity: ActivityWatch;
-	readonly #storm = new Storm<Tunnel, OwnAttempt>(attempt => {
+	readonly #storm = new Storm<OwnAttempt>(attempt => {
 		this.#settle(attempt);
 	});
 
@@ -85,7 +84,6 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 		this.#relay = new Relay({capacity: this.#options.capacity, ...(this.#choice.pins !== undefined && {pins: this.#choice.pins})});
 		this.#limits = new Limits(this.#options);
 		this.#gate = new Gate(options ?? {});
-		setMaxListeners(0, this.#dials.signal); // One for each request that is being dialled for.
 		this.#activity = new ActivityWatch(this.#options.activityInterval, tunnel => {
 			this.#tell('activity', tunnel);
 		});
@@ -112,7 +110,7 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 	async connect(request: IncomingMessage, socket: Duplex, head: Uint8Array, options: ConnectOptions = {}): Promise<Tunnel | undefined> {
 		const client = checkSocket('socket', socket);
 		return connect({
-			request, client, head, options, defaults: this.#options, limits: this.#limits, gate: this.#gate, signal: this.#dials.signal,
+			request, client, head, options, defaults: this.#options, limits: this.#limits, gate: this.#gate,
 			open: ({upstream, target, user}, checked) => this.#carry({
 				kind: 'connect', client, upstream, context: options.context ?? request, target, user, options: checked,
 			}),
@@ -134,7 +132,7 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 	*/
 	async forward(request: IncomingMessage, response: ServerResponse, options: ConnectOptions = {}): Promise<void> {
 		return forward({
-			request, response, options, defaults: this.#options, gate: this.#gate, signal: this.#dials.signal,
+			request, response, options, defaults: this.#options, gate: this.#gate,
 			onRejected: rejection => {
 				this.#totals.rejected(rejection);
 			},
@@ -205,7 +203,7 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 
 	async #closeAll(): Promise<void> {
 		this.detach();
-		this.#dials.abort(new Rejection(503, 'This proxy is shutting down.', {error: 'connection_limit_reached'}));
+		this.#gate.close();
 		await Promise.all([...this.#open].map(async tunnel => tunnel.close()));
 		this.#relay.retire();
 	}
@@ -233,6 +231,7 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 		const leave = this.#limits.enter(client);
 		const onClosed = (ending: Ending) => {
 			leave();
+			waiting.item = undefined;
 			this.#over(tunnel, ending);
 		};
 
@@ -257,20 +256,22 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 		}
 
 		this.#tell('tunnel', tunnel);
-		this.#promoteSoon({
+		const waiting = this.#promoteSoon({
 			tunnel, stream, engines: excess ? [] : this.#choice.engines, onClosed,
 		});
 		return tunnel;
 	}
 
 	// Not in the method above: its closures live as long as the tunnel, and would keep the stream, which need not.
-	#promoteSoon(attempt: OwnAttempt): void {
-		this.#storm.add(attempt.tunnel, attempt);
+	#promoteSoon(attempt: OwnAttempt): Waiting<OwnAttempt> {
+		const waiting = this.#storm.add(attempt);
 		if (attempt.engines.length === 0) {
 			queueMicrotask(() => {
 				this.#promote(attempt);
 			});
 		}
+
+		return waiting;
 	}
 
 	// It is still there after what a storm takes, and will be for a while.
@@ -316,7 +317,6 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 		this.#totals.closed(stats);
 		this.#open.delete(tunnel);
 		this.#activity.delete(tunnel);
-		this.#storm.delete(tunnel);
 		debug('tunnel %d: closed: %o', tunnel.id, stats);
 		this.#tell('close', tunnel, stats);
 	}
