@@ -3,7 +3,7 @@ import {type Socket} from 'node:net';
 import {type CheckedAccess} from './access.ts';
 import {type Block} from './addresses.ts';
 import {Rejection} from './answer.ts';
-import {Attempt, unlessAborted} from './attempt.ts';
+import {Attempt} from './attempt.ts';
 import {identify} from './authenticate.ts';
 import {formatTarget, type Target} from './authority.ts';
 import {type Gate} from './gate.ts';
@@ -50,23 +50,23 @@ export async function admit({request, client, allow, access, gate, connectTimeou
 	try {
 		attempt.limit(handshakeTimeout, () => new Rejection(504, `There was no connection within ${handshakeTimeout} ms.`, {error: 'connection_timeout'}));
 		// What it waits for may take as long as it likes, and is then not gone on with.
-		return await unlessAborted(async () => {
+		return await attempt.unlessGivenUp(async () => {
 			const user = await identify(request, client, gate.attempts, identification);
-			attempt.signal.throwIfAborted();
+			attempt.throwIfGivenUp();
 			const target = await redirect({request, client, target: asked, user, access, allow});
-			attempt.signal.throwIfAborted();
+			attempt.throwIfGivenUp();
 			const journey = {request, client, target, user, access, allow};
 			await authorize(journey);
-			attempt.signal.throwIfAborted();
+			attempt.throwIfGivenUp();
 			leave = gate.enterDial();
 			attempt.limit(connectTimeout, () => new Rejection(504, `Could not connect to ${formatTarget(target)} within ${connectTimeout} ms.`, {error: 'connection_timeout'}));
-			const upstream = await reach(journey, attempt.signal);
-			if (attempt.signal.aborted) {
+			const upstream = await reach(journey, attempt);
+			if (attempt.reason) {
 				upstream.destroy();
 			}
 
 			return {target, user, upstream};
-		}, attempt.signal);
+		});
 	} finally {
 		leave?.();
 		attempt.end();

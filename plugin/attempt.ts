@@ -4,12 +4,15 @@ import {type Gate} from './gate.ts';
 import {type Member} from './roster.ts';
 
 /**
-What is done for a client, until it is done, or until there is a reason to give it up: the client has left, the gate is closed, or one of its times is over. One signal stands for all of these.
+What is done for a client, until it is done, or until there is a reason to give it up: the client has left, the gate is closed, or one of its times is over.
+
+It is an `AbortSignal` with what is needed of one, because each CONNECT needs one, and the real one would take longer than all the questions that are asked about it.
 */
 export class Attempt implements Member {
 	/** @internal */
 	seat = -1;
-	readonly #controller = new AbortController();
+	readonly #listeners = new Set<() => void>();
+	#reason: Rejection | undefined;
 	readonly #client: Socket;
 	readonly #gate: Gate;
 	readonly #timers: NodeJS.Timeout[] = [];
@@ -26,12 +29,65 @@ export class Attempt implements Member {
 		}
 	}
 
-	get signal(): AbortSignal {
-		return this.#controller.signal;
+	/**
+	Why it was given up, if it was. The first reason counts.
+	*/
+	get reason(): Rejection | undefined {
+		return this.#reason;
 	}
 
 	giveUp(reason: Rejection): void {
-		this.#controller.abort(reason);
+		if (this.#reason === undefined) {
+			this.#reason = reason;
+			for (const listener of this.#listeners) {
+				listener();
+			}
+		}
+	}
+
+	throwIfGivenUp(): void {
+		if (this.#reason) {
+			throw this.#reason;
+		}
+	}
+
+	/**
+	Calls back when it is given up. Returns what stops that.
+	*/
+	onGivenUp(listener: () => void): () => void {
+		this.#listeners.add(listener);
+		return () => {
+			this.#listeners.delete(listener);
+		};
+	}
+
+	/**
+	What `work` comes to, or the reason for which it was given up. A socket that comes too late is destroyed.
+	*/
+	async unlessGivenUp<Value>(work: () => Promise<Value>): Promise<Value> {
+		this.throwIfGivenUp();
+		return new Promise((resolve, reject) => {
+			const stopListening = this.onGivenUp(() => {
+				reject(this.#reason!);
+			});
+
+			const settle = async () => {
+				try {
+					const value = await work();
+					if (this.#reason && value instanceof Socket) {
+						value.destroy();
+					}
+
+					resolve(value);
+				} catch (error) {
+					reject(error); // eslint-disable-line @typescript-eslint/prefer-promise-reject-errors
+				} finally {
+					stopListening();
+				}
+			};
+
+			void settle();
+		});
 	}
 
 	/**
@@ -89,33 +145,3 @@ function clientLeft(): Rejection {
 }
 
 const attempts = new WeakMap<Socket, Set<Attempt>>();
-
-/**
-What `work` comes to, or the reason for which the signal was aborted. A socket that comes too late is destroyed.
-*/
-export async function unlessAborted<Value>(work: () => Promise<Value>, signal: AbortSignal): Promise<Value> {
-	signal.throwIfAborted();
-	return new Promise((resolve, reject) => {
-		const onAbort = () => {
-			reject(signal.reason as Error);
-		};
-
-		signal.addEventListener('abort', onAbort);
-		const settle = async () => {
-			try {
-				const value = await work();
-				if (signal.aborted && value instanceof Socket) {
-					value.destroy();
-				}
-
-				resolve(value);
-			} catch (error) {
-				reject(error); // eslint-disable-line @typescript-eslint/prefer-promise-reject-errors
-			} finally {
-				signal.removeEventListener('abort', onAbort);
-			}
-		};
-
-		void settle();
-	});
-}

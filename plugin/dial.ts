@@ -1,5 +1,6 @@
 import net, {isIP, type Socket} from 'node:net';
 import {Rejection, type ProxyError} from './answer.ts';
+import {type Attempt} from './attempt.ts';
 import {familyOf} from './addresses.ts';
 import {formatTarget, type Target} from './authority.ts';
 
@@ -14,8 +15,8 @@ export type ConnectTo = {
 /**
 Connects to the first address that answers, of either family.
 */
-export async function connectTo(target: Target, {addresses, localAddress}: ConnectTo, signal: AbortSignal): Promise<Socket> {
-	signal.throwIfAborted();
+export async function connectTo(target: Target, {addresses, localAddress}: ConnectTo, attempt: Attempt): Promise<Socket> {
+	attempt.throwIfGivenUp();
 	const usable = localAddress === undefined ? addresses : addresses.filter(address => familyOf(address) === familyOf(localAddress));
 	return new Promise((resolve, reject) => {
 		const name = formatTarget(target);
@@ -51,22 +52,22 @@ export async function connectTo(target: Target, {addresses, localAddress}: Conne
 			reject(unreachable(name, error));
 		};
 
-		const onAbort = () => {
+		const onGivenUp = () => {
 			settle();
 			upstream.destroy();
-			reject(signal.reason as Error);
+			reject(attempt.reason!);
 		};
 
 		const settle = () => {
 			upstream.off('connect', onConnect);
 			upstream.off('error', onError);
 			upstream.on('error', ignore); // It may still fail, before or after somebody else listens.
-			signal.removeEventListener('abort', onAbort);
+			stopListening();
 		};
 
 		upstream.once('connect', onConnect);
 		upstream.once('error', onError);
-		signal.addEventListener('abort', onAbort);
+		const stopListening = attempt.onGivenUp(onGivenUp);
 	});
 }
 

@@ -3,6 +3,7 @@ import {isIP, type Socket} from 'node:net';
 import {debuglog, inspect} from 'node:util';
 import {type CheckedAccess, type Reaction} from './access.ts';
 import {Rejection} from './answer.ts';
+import {type Attempt} from './attempt.ts';
 import {formatTarget, parseAuthority, type Target} from './authority.ts';
 import {connectTo} from './dial.ts';
 import {leadsBack} from './loop.ts';
@@ -81,13 +82,13 @@ export async function authorize({request, target, user, allow, access: {policy}}
 /**
 Connects to the target: to an address that the policy has approved, or through the next proxy.
 */
-export async function reach(journey: Journey, signal: AbortSignal): Promise<Socket> {
+export async function reach(journey: Journey, attempt: Attempt): Promise<Socket> {
 	const {request, client, target, access} = journey;
 	const chain = await access.upstreamProxy?.(request, target) ?? [];
 	const [first] = chain;
 	const {localAddress} = access;
 	if (first === undefined) {
-		return connectTo(target, {addresses: await approve(journey), localAddress}, signal);
+		return connectTo(target, {addresses: await approve(journey), localAddress}, attempt);
 	}
 
 	const destination = await destinationFor(chain.at(-1)!, journey);
@@ -96,7 +97,7 @@ export async function reach(journey: Journey, signal: AbortSignal): Promise<Sock
 		throw loop();
 	}
 
-	return throughProxies(await connectTo(first.target, {addresses, localAddress}, signal), chain, destination, signal);
+	return throughProxies(await connectTo(first.target, {addresses, localAddress}, attempt), chain, destination, attempt);
 }
 
 /**

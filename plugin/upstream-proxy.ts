@@ -5,7 +5,7 @@ import tls, {type ConnectionOptions} from 'node:tls';
 import type {SocksClient as SocksClientClass} from 'socks'; // `import {type …}` would leave an `import` behind, of a package that need not be there.
 import {Rejection, type ProxyError} from './answer.ts';
 import {formatTarget, parseAuthority, type Target} from './authority.ts';
-import {unlessAborted} from './attempt.ts';
+import {type Attempt} from './attempt.ts';
 
 /**
 One proxy, or a chain of them, nearest first.
@@ -66,12 +66,12 @@ export function parseProxies(given: UpstreamProxy): (request: IncomingMessage, t
 /**
 Has each proxy of the chain connect to the next one, and the last one to the target. `socket` is connected to the first one.
 */
-export async function throughProxies(socket: Socket, chain: readonly NextProxy[], target: Target, signal: AbortSignal): Promise<Socket> {
+export async function throughProxies(socket: Socket, chain: readonly NextProxy[], target: Target, attempt: Attempt): Promise<Socket> {
 	let last = socket;
 	try {
 		for (const [index, proxy] of chain.entries()) {
 			const next = chain[index + 1]?.target ?? target;
-			last = await unlessAborted(async () => through(last, proxy, next), signal); // eslint-disable-line no-await-in-loop, @typescript-eslint/no-loop-func
+			last = await attempt.unlessGivenUp(async () => through(last, proxy, next)); // eslint-disable-line no-await-in-loop, @typescript-eslint/no-loop-func
 		}
 
 		return last;
