@@ -46,21 +46,24 @@ export class Limits {
 	*/
 	enter(client: Socket): () => void {
 		this.#total++;
-		// A closed socket does not know its address any more. An open one has to ask the kernel for it.
-		const address = this.#options.maxTunnelsPerClient > 0 ? addressOf(client) : undefined;
-		if (address !== undefined) {
-			this.#byClient.set(address, (this.#byClient.get(address) ?? 0) + 1);
+		if (this.#options.maxTunnelsPerClient === 0) {
+			return this.#leave; // One for all: tunnels are many.
 		}
 
+		// A closed socket does not know its address any more. An open one has to ask the kernel for it.
+		const address = addressOf(client);
+		this.#byClient.set(address, (this.#byClient.get(address) ?? 0) + 1);
 		return () => {
-			this.#total--;
-			if (address !== undefined) {
-				this.#leave(address);
-			}
+			this.#leave();
+			this.#leaveAs(address);
 		};
 	}
 
-	#leave(address: string): void {
+	readonly #leave = () => {
+		this.#total--;
+	};
+
+	#leaveAs(address: string): void {
 		const left = this.#byClient.get(address)! - 1;
 		if (left === 0) {
 			this.#byClient.delete(address);

@@ -51,8 +51,8 @@ export class PromotedCarrier implements Carrier, RelayListener, Tenant {
 	readonly #id: number;
 	readonly #streamed: Ends<number>;
 	readonly #onClosed: (ending: Ending) => void;
-	readonly #closed = {client: false, upstream: false};
-	readonly #finSent = {client: false, upstream: false};
+	#closed: readonly End[] = neither;
+	#finSent: readonly End[] = neither;
 	#sockets: Partial<Ends<Socket>>;
 	#heard: {client: number; upstream: number} | undefined;
 	#onWritten: {client?: (() => void) | undefined; upstream?: (() => void) | undefined} | undefined;
@@ -109,16 +109,15 @@ export class PromotedCarrier implements Carrier, RelayListener, Tenant {
 	*/
 	letGo(): void {
 		const {client, upstream} = this.#sockets;
-		this.#sockets = {};
-		this.#closed.client = true;
-		this.#closed.upstream = true;
+		this.#sockets = noSockets;
+		this.#closed = both;
 		client?.destroy();
 		upstream?.destroy();
 	}
 
 	// The end's FIN has come, and has gone out to the other.
 	onHalfClose(end: End): void {
-		this.#finSent[otherEnd(end)] = true;
+		this.#finSent = [...this.#finSent, otherEnd(end)];
 		const {[end]: socket, [otherEnd(end)]: other} = this.#sockets;
 		if (socket && other) {
 			emitEnd(socket);
@@ -151,7 +150,7 @@ export class PromotedCarrier implements Carrier, RelayListener, Tenant {
 			const socket = this.#sockets[end];
 			if (socket && reason === 'reset') {
 				// Its FIN may have been heard in this very turn, and its `end` be on the way.
-				afterEnd(socket, this.#finSent[otherEnd(end)], () => {
+				afterEnd(socket, this.#finSent.includes(otherEnd(end)), () => {
 					socket.destroy(by === end && errno > 0 ? networkError(errno) : undefined);
 				});
 			} else if (socket) {
@@ -179,7 +178,7 @@ export class PromotedCarrier implements Carrier, RelayListener, Tenant {
 	}
 
 	onEnd(end: End, callback: () => void): void {
-		if (this.#state === 'released' || this.#finSent[end]) {
+		if (this.#state === 'released' || this.#finSent.includes(end)) {
 			callback();
 		} else {
 			this.#onReleased ??= [];
@@ -193,11 +192,11 @@ export class PromotedCarrier implements Carrier, RelayListener, Tenant {
 	}
 
 	onClose(end: End, isClean: boolean): void {
-		if (this.#sockets[end] === undefined) {
+		if (this.#sockets[end] === undefined || this.#closed.includes(end)) {
 			return;
 		}
 
-		this.#closed[end] = true;
+		this.#closed = [...this.#closed, end];
 		if (!isClean) {
 			this.#end({reason: 'destroyed', by: 'proxy'});
 		}
@@ -269,11 +268,16 @@ export class PromotedCarrier implements Carrier, RelayListener, Tenant {
 	}
 
 	#finishIfClosed(): void {
-		if (this.#closed.client && this.#closed.upstream && this.#state === 'released') {
+		if (this.#closed.length === both.length && this.#state === 'released') {
 			this.#onClosed(this.#ending!);
 		}
 	}
 }
+
+// One for all of them: tunnels are many, and most are at neither end for long.
+const neither: readonly End[] = [];
+const both: readonly End[] = ['client', 'upstream'];
+const noSockets: Partial<Ends<Socket>> = {};
 
 const emptyLane = {
 	state: 'pipe', bytes: 0, redirected: 0, spilled: 0, piped: 0, injected: 0, promotions: 0, spills: 0,

@@ -6,6 +6,7 @@ import {type Refusal} from './engine.ts';
 import {SockmapError} from './errors.ts';
 import {type CheckedTunnelOptions, type Engine} from './options.ts';
 import {type Ending, type Lanes, type TunnelStats} from './stats.ts';
+import {type Waiting} from './storm.ts';
 
 export type TunnelKind = 'upgrade' | 'connect' | 'pair';
 
@@ -35,6 +36,9 @@ export class Tunnel {
 
 	/** @internal */
 	seat = -1;
+
+	/** @internal */
+	waiting: Waiting<unknown> | undefined;
 
 	#carrier: Carrier | undefined;
 	#skipped: readonly Refusal[] = none;

@@ -22,7 +22,7 @@ import {promote, type Attempt} from './promote.ts';
 import {Relay} from './relay.ts';
 import {Roster} from './roster.ts';
 import {type Ending, type TunnelsStats, type TunnelStats} from './stats.ts';
-import {Storm, type Waiting} from './storm.ts';
+import {Storm} from './storm.ts';
 import {StreamCarrier} from './stream.ts';
 import {Totals} from './totals.ts';
 import {Tunnel, type TunnelOrigin} from './tunnel.ts';
@@ -231,7 +231,6 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 		const leave = this.#limits.enter(client);
 		const onClosed = (ending: Ending) => {
 			leave();
-			waiting.item = undefined;
 			this.#over(tunnel, ending);
 		};
 
@@ -256,27 +255,26 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 		}
 
 		this.#tell('tunnel', tunnel);
-		const waiting = this.#promoteSoon({
+		this.#promoteSoon({
 			tunnel, stream, engines: excess ? [] : this.#choice.engines, onClosed,
 		});
 		return tunnel;
 	}
 
 	// Not in the method above: its closures live as long as the tunnel, and would keep the stream, which need not.
-	#promoteSoon(attempt: OwnAttempt): Waiting<OwnAttempt> {
-		const waiting = this.#storm.add(attempt);
+	#promoteSoon(attempt: OwnAttempt): void {
+		attempt.tunnel.waiting = this.#storm.add(attempt);
 		if (attempt.engines.length === 0) {
 			queueMicrotask(() => {
 				this.#promote(attempt);
 			});
 		}
-
-		return waiting;
 	}
 
 	// It is still there after what a storm takes, and will be for a while.
 	#settle(attempt: OwnAttempt): void {
 		const {tunnel, engines} = attempt;
+		tunnel.waiting = undefined;
 		if (tunnel.isOpen() && tunnel.options.maxRate === 0) {
 			tune(tunnel);
 		}
@@ -317,6 +315,10 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 		this.#totals.closed(stats);
 		this.#open.delete(tunnel);
 		this.#activity.delete(tunnel);
+		if (tunnel.waiting) {
+			tunnel.waiting.item = undefined;
+		}
+
 		debug('tunnel %d: closed: %o', tunnel.id, stats);
 		this.#tell('close', tunnel, stats);
 	}

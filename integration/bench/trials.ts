@@ -184,9 +184,9 @@ function bulk(streams: number, direction: 'up' | 'down' | 'both', contestants: r
 function idle(tunnels: number, contestants: readonly string[]): Trial {
 	return {
 		name: `idle ${tunnels}`,
-		about: `${tunnels} tunnels, an echo in each, and then nothing for 30 seconds: Node gives memory back when it has been idle for a while`,
+		about: `${tunnels} tunnels, an echo in each, and then nothing for 40 seconds: Node gives memory back when it has been idle for a while`,
 		group: 'idle',
-		load: ['idle', '--tunnels', String(tunnels), '--warmup', '30'],
+		load: ['idle', '--tunnels', String(tunnels), '--warmup', '40'],
 		contestants,
 	};
 }
