@@ -96,7 +96,7 @@ export function familyOf(address: string): 'ipv4' | 'ipv6' | undefined {
 The form in which two spellings of one address are equal. An IPv4-mapped address is the IPv4 address: that is where the kernel connects to.
 */
 export function canonical(address: string): string {
-	if (!isIPv6(address)) {
+	if (!address.includes(':') || !isIPv6(address)) {
 		return address;
 	}
 

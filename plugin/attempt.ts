@@ -9,7 +9,6 @@ What is done for a client, until it is done, or until there is a reason to give 
 It is an `AbortSignal` with what is needed of one, because each CONNECT needs one, and the real one would take longer than all the questions that are asked about it.
 */
 export class Attempt implements Member {
-	/** @internal */
 	seat = -1;
 	readonly #listeners = new Set<() => void>();
 	#reason: Rejection | undefined;

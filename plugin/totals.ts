@@ -1,7 +1,6 @@
 import {type Rejection} from './answer.ts';
 import {type Refusal} from './engine.ts';
 import {type Engine} from './options.ts';
-import {type Roster} from './roster.ts';
 import {type Lanes, type TunnelsStats, type TunnelStats} from './stats.ts';
 import {type Tunnel, type TunnelKind} from './tunnel.ts';
 
@@ -42,7 +41,7 @@ export class Totals {
 		}
 	}
 
-	stats(open: Roster<Tunnel>): Omit<TunnelsStats, 'dialling' | 'wrongCredentials'> {
+	stats(open: Iterable<Tunnel> & {readonly size: number}): Omit<TunnelsStats, 'dialling' | 'wrongCredentials'> {
 		const byEngine: Record<Engine, number> = {sockmap: 0, splice: 0, stream: 0};
 		const byKind: Record<TunnelKind, number> = {upgrade: 0, connect: 0, pair: 0};
 		const bytes = {...this.#bytes};
