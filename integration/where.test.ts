@@ -1,7 +1,9 @@
-import net, {type LookupFunction} from 'node:net';
+import {once} from 'node:events';
+import http from 'node:http';
+import net, {type AddressInfo, type LookupFunction} from 'node:net';
 import type {LookupAddress} from 'node:dns';
 import test, {type ExecutionContext} from 'ava';
-import type {Options} from '../plugin/index.ts';
+import {sockmap, type Options} from '../plugin/index.ts';
 import {ask, errorOf} from './asking.ts';
 import {connectRequest} from './ends.ts';
 import {nothingIsLeft} from './leaks.ts';
@@ -164,6 +166,26 @@ test.serial('a proxy that listens on all addresses does not tunnel to any of the
 	const running = await startProxy(t, {engine: 'stream', host: '::', allow: ['127.0.0.0/8:*', '[::1]:*']});
 	for (const host of ['127.0.0.1', '127.9.9.9', '[::1]']) {
 		t.is(errorOf(await ask(t, running, connectRequest(running.port, host))), 'proxy_loop_detected', host); // eslint-disable-line no-await-in-loop
+	}
+});
+
+test.serial('a proxy that listens elsewhere later does not tunnel to itself there either', async t => {
+	const server = http.createServer();
+	const tunnels = sockmap(undefined, {engine: 'stream', allow: ['127.0.0.1:*']});
+	t.teardown(async () => {
+		server.close();
+		await tunnels.close();
+	});
+	server.on('connect', async (request, socket, head) => tunnels.connect(request, socket, head));
+	for (let time = 0; time < 2; time++) {
+		/* eslint-disable no-await-in-loop */
+		server.listen(0, '127.0.0.1');
+		await once(server, 'listening');
+		const {port} = server.address() as AddressInfo;
+		t.is(errorOf(await ask(t, {port}, connectRequest(port))), 'proxy_loop_detected');
+		server.close();
+		await once(server, 'close');
+		/* eslint-enable no-await-in-loop */
 	}
 });
 
