@@ -106,7 +106,7 @@ export const trials: readonly Trial[] = [
 		contestants: ['direct', 'http-proxy', 'stream', 'splice', 'sockmap', 'auto', 'haproxy', 'nginx', 'hand-connect', 'stream-connect', 'sockmap-connect', 'auto-connect'],
 	},
 
-	idle(1000, ['direct', 'http-proxy', 'splice', 'sockmap', 'auto', 'auto-detach', 'haproxy', 'nginx']),
+	idle(1000, ['direct', 'http-proxy', 'auto', 'auto-detach', 'haproxy', 'nginx']),
 	idle(4000, ['direct', 'http-proxy', 'auto', 'auto-detach', 'haproxy', 'nginx']),
 	idle(9000, ['direct', 'http-proxy', 'auto', 'auto-detach', 'haproxy', 'nginx']),
 

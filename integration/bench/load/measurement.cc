@@ -78,10 +78,11 @@ void Measurement::Print() const {
          Microseconds(static_cast<double>(latency.Quantile(0.9))),
          Microseconds(static_cast<double>(latency.Quantile(0.99))),
          Microseconds(static_cast<double>(latency.Quantile(0.999))), Microseconds(static_cast<double>(latency.Max())));
+  // Idle time is counted in ticks: of a moment in which nothing was done, there can be more than the moment had.
+  const uint64_t machine = after_.machine > before_.machine ? after_.machine - before_.machine : 0;
   printf(",\"cpu\":{\"proxy\":%.6f,\"machine\":%.6f,\"client\":%.6f,\"upstream\":%.6f,\"stolen\":%.3f}",
-         Seconds(after_.process - before_.process), Seconds(after_.machine - before_.machine),
-         Seconds(cpu_after_ - cpu_before_), Seconds(reported_after_.cpu - reported_before_.cpu),
-         Seconds(after_.stolen - before_.stolen));
+         Seconds(after_.process - before_.process), Seconds(machine), Seconds(cpu_after_ - cpu_before_),
+         Seconds(reported_after_.cpu - reported_before_.cpu), Seconds(after_.stolen - before_.stolen));
   printf(",\"switches\":{\"voluntary\":%lu,\"involuntary\":%lu}", after_.voluntary - before_.voluntary,
          after_.involuntary - before_.involuntary);
   PrintMemory("idle", idle_);
