@@ -139,11 +139,11 @@ async function wakeUp(socket: net.Socket): Promise<void> {
 	});
 }
 
-const wakers = ['readable', 'end', 'close', 'error'];
-
 /** What waits in the kernel for this socket to read it. */
 export function receiveQueue({localPort, remotePort}: net.Socket): number {
 	const hexadecimal = (port: number) => port.toString(16).toUpperCase().padStart(4, '0');
 	const ends = new RegExp(`:${hexadecimal(localPort!)} [0-9A-F]{8}:${hexadecimal(remotePort!)} .. [0-9A-F]{8}:(?<waiting>[0-9A-F]{8})`, 'u');
 	return Number.parseInt(ends.exec(fs.readFileSync('/proc/net/tcp', 'utf8'))!.groups!.waiting!, 16);
 }
+
+const wakers = ['readable', 'end', 'close', 'error'];
