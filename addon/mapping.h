@@ -15,9 +15,15 @@ class Mapping {
       : length_(length), address_(mmap(nullptr, length, protection, MAP_SHARED, fd, offset)) {
     if (address_ == MAP_FAILED) throw KernelError(step, "mmap", errno);
   }
-  Mapping(const Mapping&) = delete;
-  Mapping& operator=(const Mapping&) = delete;
-  ~Mapping() { munmap(address_, length_); }
+  Mapping(Mapping&& other) noexcept : length_(other.length_), address_(std::exchange(other.address_, MAP_FAILED)) {}
+  Mapping& operator=(Mapping&& other) noexcept {
+    std::swap(length_, other.length_);
+    std::swap(address_, other.address_);
+    return *this;
+  }
+  ~Mapping() {
+    if (address_ != MAP_FAILED) munmap(address_, length_);
+  }
 
   char* get() const { return static_cast<char*>(address_); }
 

@@ -236,7 +236,7 @@ void Relay::Start(std::unique_ptr<Tunnel> owned) {
   tunnels_[tunnel.id] = std::move(owned);
   FindSockmap();
   for (const End end : {End::kClient, End::kUpstream}) {
-    if (tunnel.From(end).id()) Insist([&] { tunnel_of_lane_[*tunnel.From(end).id()] = tunnel.id; });
+    if (tunnel.From(end).id()) Note(*tunnel.From(end).id(), tunnel.id);
   }
 
   Attend(tunnel, [this](Tunnel& owned) { owned.Advance(workshop_); });
@@ -253,11 +253,22 @@ void Relay::HearWakeups() {
   FindSockmap();
   if (workshop_.sockmap == nullptr) return;
   workshop_.sockmap->wakeups().Consume([this](uint32_t lane) {
-    const auto of = tunnel_of_lane_.find(lane);
-    const auto found = of == tunnel_of_lane_.end() ? tunnels_.end() : tunnels_.find(of->second);
+    const auto found = tunnels_.find(TunnelOf(lane));
     if (found == tunnels_.end()) return;
     Attend(*found->second, [this](Tunnel& tunnel) { tunnel.Advance(workshop_); });
   });
+}
+
+void Relay::Note(uint32_t lane, uint32_t tunnel) {
+  const size_t index = lane - workshop_.sockmap->first_lane();
+  // Lanes are taken from the first one on.
+  if (index >= tunnel_of_lane_.size()) Insist([&] { tunnel_of_lane_.resize(index + 1); });
+  tunnel_of_lane_[index] = tunnel;
+}
+
+uint32_t Relay::TunnelOf(uint32_t lane) const {
+  const size_t index = lane - workshop_.sockmap->first_lane();
+  return index < tunnel_of_lane_.size() ? tunnel_of_lane_[index] : 0;
 }
 
 void Relay::FireAlarms() {
@@ -296,16 +307,17 @@ void Relay::Settle(Tunnel& tunnel) {
   for (const End end : {End::kClient, End::kUpstream}) {
     // Closing a duplicate does not take it out of epoll as long as Node holds the other.
     epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, tunnel.fd(end), nullptr);
-    if (tunnel.From(end).id()) tunnel_of_lane_.erase(*tunnel.From(end).id());
+    if (tunnel.From(end).id()) Note(*tunnel.From(end).id(), 0);
   }
+  const Event close{Event::Type::kClose,
+                    tunnel.id,
+                    End::kClient,
+                    tunnel.ending(),
+                    tunnel.ended_by(),
+                    tunnel.error(),
+                    {tunnel.Summary(End::kClient), tunnel.Summary(End::kUpstream)}};
   tunnel.Release(workshop_);
-  Tell({Event::Type::kClose,
-        tunnel.id,
-        End::kClient,
-        tunnel.ending(),
-        tunnel.ended_by(),
-        tunnel.error(),
-        {tunnel.summary(End::kClient), tunnel.summary(End::kUpstream)}});
+  Tell(close);
   tunnels_.erase(tunnel.id);
 }
 

@@ -90,6 +90,8 @@ class Relay {
   int Wait(struct epoll_event* events, int most);
   void FindSockmap();
   void HearWakeups();
+  void Note(uint32_t lane, uint32_t tunnel);
+  uint32_t TunnelOf(uint32_t lane) const;
   void FireAlarms();
 
   const uint32_t capacity_;
@@ -107,7 +109,7 @@ class Relay {
   // The thread's own.
   Workshop workshop_;
   std::unordered_map<uint32_t, std::unique_ptr<Tunnel>> tunnels_;
-  std::unordered_map<uint32_t, uint32_t> tunnel_of_lane_;
+  std::vector<uint32_t> tunnel_of_lane_;  // from our first lane on; 0 is none
   std::set<std::pair<Clock::time_point, uint32_t>> alarms_;
   bool stopping_ = false;
   Leftovers leftovers_ = Leftovers::kReset;

@@ -29,6 +29,8 @@ class Sockmap {
 
   flow& FlowOf(uint32_t lane) { return flows_.Of(lane); }
   Wakeups& wakeups() { return wakeups_; }
+  // Lanes of a shared set that are before it belong to other processes, as do those beyond our last one.
+  uint32_t first_lane() const { return maps_.first_lane; }
 
  private:
   void Extend();

@@ -85,8 +85,7 @@ void Tunnel::Write(Workshop& workshop, End to, std::vector<uint8_t> bytes) {
 void Tunnel::Reset(std::optional<End> by, int error) {
   if (ending_ != Ending::kNone) return;
   EndBy(Ending::kReset);
-  SendReset(client_.get());
-  SendReset(upstream_.get());
+  resets_ = true;
   ended_by_ = by;
   error_ = error;
 }
@@ -94,8 +93,6 @@ void Tunnel::Reset(std::optional<End> by, int error) {
 void Tunnel::EndBy(Ending ending) {
   ending_ = ending;
   if (ending != Ending::kEnd) ended_by_.reset();
-  summaries_[0] = SummaryOf(client_.get());
-  summaries_[1] = SummaryOf(upstream_.get());
 }
 
 void Tunnel::Conclude(Workshop& workshop) {
@@ -123,6 +120,10 @@ void Tunnel::Conclude(Workshop& workshop) {
 }
 
 void Tunnel::Release(Workshop& workshop) {
+  if (resets_) {
+    SendReset(client_.get());
+    SendReset(upstream_.get());
+  }
   client_to_upstream_.Release(workshop);
   upstream_to_client_.Release(workshop);
   const std::lock_guard<std::mutex> lock(counters_->mutex);
@@ -179,8 +180,7 @@ void Tunnel::Tick(Workshop& workshop, Clock::time_point now) {
     EndBy(closing_);
     // What was cut off must look complete neither to its reader nor to its writer. Closing a socket whose unread bytes
     // are in a psock does not send a reset by itself, as it does otherwise.
-    SendReset(client_.get());
-    SendReset(upstream_.get());
+    resets_ = true;
     return;
   }
 

@@ -46,8 +46,9 @@ class Tunnel {
   // closed on demand, and reset if its time is up.
   void Close(Workshop& workshop, Ending why, Clock::duration linger);
   void Write(Workshop& workshop, End to, std::vector<uint8_t> bytes);
-  // An RST to both ends, as `by` would have sent it; `error` says why.
+  // Ends by an RST to both ends, as `by` would have sent it; `error` says why.
   void Reset(std::optional<End> by, int error);
+  // What it ended by is carried out, and nothing is left of it after that.
   void Release(Workshop& workshop);
 
   // What epoll is to report for that end.
@@ -72,8 +73,8 @@ class Tunnel {
   Ending ending() const { return ending_; }
   std::optional<End> ended_by() const { return ended_by_; }
   int error() const { return error_; }
-  // The last word about each connection, once it has ended.
-  const TcpSummary& summary(End end) const { return summaries_[static_cast<size_t>(end)]; }
+  // The last word about each connection, between its end and its release.
+  TcpSummary Summary(End end) const { return SummaryOf(fd(end)); }
 
   // What epoll was told last; the relay's to keep.
   std::optional<uint32_t> watched[2];
@@ -112,7 +113,7 @@ class Tunnel {
   Ending ending_ = Ending::kNone;
   std::optional<End> ended_by_;
   int error_ = 0;
-  TcpSummary summaries_[2];
+  bool resets_ = false;  // both ends, when it is released
 };
 
 #endif

@@ -4,6 +4,7 @@
 #include <linux/bpf.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <utility>
 
@@ -18,9 +19,9 @@ class Wakeups {
       : page_(static_cast<size_t>(sysconf(_SC_PAGESIZE))),
         size_(size),
         map_(std::move(map)),
-        consumer_("map the wake-up ring", map_.get(), page_, PROT_READ | PROT_WRITE, 0),
-        // The kernel would map the data twice in a row, for records that wrap. Ours are of one size that divides it.
-        producer_("map the wake-up ring", map_.get(), page_ + size_t{size_}, PROT_READ, static_cast<off_t>(page_)) {}
+        consumer_(kMap, map_.get(), page_, PROT_READ | PROT_WRITE, 0),
+        producer_(kMap, map_.get(), page_, PROT_READ, static_cast<off_t>(page_)),
+        window_(Window(0)) {}
 
   // Readable when there are records.
   int fd() const { return map_.get(); }
@@ -29,11 +30,10 @@ class Wakeups {
   void Consume(Visit visit) {
     auto* position = reinterpret_cast<unsigned long*>(consumer_.get());
     const auto* end = reinterpret_cast<const unsigned long*>(producer_.get());
-    const char* data = producer_.get() + page_;
 
     unsigned long consumed = __atomic_load_n(position, __ATOMIC_RELAXED);
     while (consumed < __atomic_load_n(end, __ATOMIC_SEQ_CST)) {
-      const char* record = data + (consumed & (size_ - 1));
+      const char* record = RecordAt(consumed & (size_ - 1));
       const uint32_t length = __atomic_load_n(reinterpret_cast<const uint32_t*>(record), __ATOMIC_ACQUIRE);
       if (length & BPF_RINGBUF_BUSY_BIT) return;  // its commit makes us readable again
 
@@ -44,13 +44,36 @@ class Wakeups {
   }
 
  private:
+  static constexpr const char* kMap = "map the wake-up ring";
   static constexpr uint32_t kRecord = BPF_RINGBUF_HDR_SZ + 8;  // a lane number, rounded up to 8
+  static constexpr uint32_t kWindow = 64 * 1024;               // a multiple of any page, and of a record
+
+  Mapping Window(uint32_t start) const {
+    return Mapping(kMap, map_.get(), std::min(kWindow, size_), PROT_READ, static_cast<off_t>(2 * page_ + start));
+  }
+
+  // All of what is mapped is resident, and the ring has room for all lanes at once. So we look at it through a window.
+  const char* RecordAt(uint32_t offset) {
+    const uint32_t start = offset - offset % kWindow;
+    while (start != window_start_) {
+      try {
+        window_ = Window(start);
+        window_start_ = start;
+      } catch (const KernelError&) {
+        // As with all books that have to be kept: wait for memory.
+        usleep(1000);
+      }
+    }
+    return window_.get() + offset % kWindow;
+  }
 
   size_t page_;
   uint32_t size_;
   Fd map_;
   Mapping consumer_;
   Mapping producer_;
+  Mapping window_;
+  uint32_t window_start_ = 0;
 };
 
 #endif
