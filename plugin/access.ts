@@ -133,8 +133,7 @@ export class Access {
 	}
 
 	with(options: Given): CheckedAccess {
-		const given = pick(options);
-		return Object.keys(given).length === 0 ? this.#checked : check({...this.#given, ...given});
+		return accessNames.every(name => options[name] === undefined) ? this.#checked : check({...this.#given, ...pick(options)});
 	}
 }
 

@@ -13,7 +13,10 @@ test(parses, 'Example.COM:443', 'example.com', 443);
 test(parses, 'example.com.:443', 'example.com', 443);
 test(parses, 'localhost:65535', 'localhost', 65_535);
 test(parses, 'a_b.example:1', 'a_b.example', 1);
+test(parses, 'a-b.x--y.example:1', 'a-b.x--y.example', 1);
+test(parses, `${'a'.repeat(63)}.com:443`, `${'a'.repeat(63)}.com`, 443);
 test(parses, '127.0.0.1:80', '127.0.0.1', 80);
+test(parses, '127.0.0.1.:80', '127.0.0.1', 80);
 test(parses, '[::1]:443', '::1', 443);
 test(parses, '[2001:DB8:0:0:0:0:0:1]:443', '2001:db8::1', 443);
 test(parses, 'example.com:00443', 'example.com', 443);
@@ -44,7 +47,10 @@ for (const authority of [
 	'user@example.com:443',
 	'user:password@example.com:443',
 	'example..com:443',
+	'example.com..:443',
+	'.example.com:443',
 	'-example.com:443',
+	'example-.com:443',
 	'exa mple.com:443',
 	'example.com\r\n:443',
 	'example.com:443\r\n',

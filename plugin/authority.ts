@@ -19,8 +19,8 @@ Parses the authority-form of a request target: `host:port`, or `[address]:port` 
 */
 export function parseAuthority(authority: string): Target | undefined {
 	const {rawHost, rawPort} = split(authority);
-	const host = rawHost === undefined ? undefined : parseHost(rawHost);
 	const port = rawPort === undefined ? undefined : parsePort(rawPort);
+	const host = rawHost === undefined ? undefined : parseHost(rawHost);
 	return host === undefined || port === undefined ? undefined : {host, port};
 }
 
@@ -98,13 +98,13 @@ function parseHost(host: string): string | undefined {
 		return normalizeIpv6(host.slice(1, -1));
 	}
 
-	const name = host.toLowerCase().replace(/\.$/, '');
-	if (name.length > 253 || !name.split('.').every(label => labelPattern.test(label))) {
-		return undefined;
+	const name = (host.endsWith('.') ? host.slice(0, -1) : host).toLowerCase();
+	if (isIPv4(name)) {
+		return name;
 	}
 
 	// The resolver takes `127.1`, `0x7f.1` and `2130706433` for addresses. A policy would take them for names.
-	return numericEndPattern.test(name) && !isIPv4(name) ? undefined : name;
+	return name.length <= 253 && namePattern.test(name) && !numericEndPattern.test(name) ? name : undefined;
 }
 
 // A zone (`fe80::1%eth0`) names an interface of this machine, which is no business of a client.
@@ -113,5 +113,5 @@ function normalizeIpv6(address: string): string | undefined {
 }
 
 // Underscores are not in the grammar of host names, and in use.
-const labelPattern = /^[a-z\d_](?:[a-z\d_-]{0,61}[a-z\d_])?$/;
+const namePattern = /^[a-z\d_](?:[a-z\d_-]{0,61}[a-z\d_])?(?:\.[a-z\d_](?:[a-z\d_-]{0,61}[a-z\d_])?)*$/;
 const numericEndPattern = /(?:^|\.)(?:\d+|0x[\da-f]*)$/;

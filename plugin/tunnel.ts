@@ -108,14 +108,7 @@ export class Tunnel {
 	}
 
 	stats(): TunnelStats {
-		return this.#final ?? {
-			engine: this.engine,
-			since: new Date(this.#since),
-			duration: this.age,
-			lastActivity: this.#carrier!.lastActivity(),
-			...this.#carrier!.connections(),
-			...this.#carrier!.lanes(),
-		};
+		return this.#final ?? this.#look();
 	}
 
 	/**
@@ -204,9 +197,22 @@ export class Tunnel {
 
 	/** @internal */
 	end(ending: Ending): TunnelStats {
-		this.#final = Object.assign(this.stats(), ending);
+		this.#final = Object.assign(this.#look(), ending);
 		this.#resolveClosed?.();
 		return this.#final;
+	}
+
+	#look(): TunnelStats {
+		const carrier = this.#carrier!;
+		const {client, upstream} = carrier.connections();
+		const {clientToUpstream, upstreamToClient} = carrier.lanes();
+		return {
+			engine: carrier.engine,
+			since: new Date(this.#since),
+			duration: this.age,
+			lastActivity: carrier.lastActivity(),
+			client, upstream, clientToUpstream, upstreamToClient,
+		};
 	}
 
 	#socket(end: End): Socket {
