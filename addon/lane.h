@@ -1,6 +1,7 @@
 #ifndef HTTP_PROXY_SOCKMAP_LANE_H
 #define HTTP_PROXY_SOCKMAP_LANE_H
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <utility>
@@ -11,11 +12,17 @@
 #include "sockmap.h"
 #include "tcp.h"
 
+using Clock = std::chrono::steady_clock;
+
 // What the lanes of a relay share. Everything in it is used by the relay's thread only.
 struct Workshop {
   Sockmap* sockmap = nullptr;
   PipePool pipes;
   std::vector<uint8_t> scratch = std::vector<uint8_t>(256 * 1024);
+  // When the relay last heard of something, how many sockets were found ready with it, and of how many tunnels.
+  Clock::time_point now;
+  int ready = 0;
+  size_t tunnels = 0;
 };
 
 // One direction of a tunnel: a state machine that moves what arrives at its source to its destination.
@@ -89,7 +96,7 @@ class Lane {
 
  private:
   enum class Moved { kAll, kBlocked, kFailed };
-  enum class Got { kData, kQuiet, kEof, kFailed };
+  enum class Got { kData, kShort, kQuiet, kEof, kFailed };
 
   void SetState(LaneState state);
   void Fail(Failure whose, int error);
@@ -101,7 +108,8 @@ class Lane {
   Got ReadToPipe(Workshop& workshop);
   Got ReadByCopy(Workshop& workshop);
   void Quiet(Workshop& workshop);
-  void Pause();
+  void Pause(const Workshop& workshop);
+  int64_t Earned(const Workshop& workshop) const;
   bool WorthPromoting() const;
   Moved FlushPipe(Workshop& workshop);
 
@@ -154,7 +162,8 @@ class Lane {
   uint64_t burst_ = 0;                  // bytes since the last pause
   uint64_t answered_ = 0;               // what the other lane had moved at the last pause,
   uint64_t answered_before_burst_ = 0;  // and when the burst began
-  int64_t credit_ = 0;                  // how far the bursts speak for messages, see Pause()
+  Clock::time_point paused_at_{};
+  int64_t credit_ = 0;  // how far the bursts speak for messages, see Pause()
 
   bool wide_ = false;        // its buffers are as large as they become
   bool bulk_ = false;        // the last read was large: splice the next one

@@ -159,6 +159,8 @@ void Relay::Run() {
   epoll_event events[kEvents];
   while (!stopping_) {
     const int ready = Wait(events, kEvents);
+    workshop_.ready = ready;
+    workshop_.tunnels = tunnels_.size();
     for (int index = 0; index < ready; ++index) {
       const uint64_t tag = events[index].data.u64;
       if (tag == kBell) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <thread>
 
 #include "lane.h"
 
@@ -18,8 +19,18 @@ constexpr int64_t kBreakEven = 160 * 1024;
 // And for those that came without waiting for an answer, as the bursts of a bulk transfer do whose sender is slower
 // than we are. They are larger than this.
 constexpr int64_t kUnasked = 64 * 1024;
-// After sixteen small messages, then.
+// After sixteen messages, then.
 constexpr int64_t kConvincing = 15 * kBreakEven;
+// Or 256 small ones that come often. In a tunnel that speaks now and then, they cost the same both ways, and are faster
+// here.
+constexpr int64_t kSmall = kBreakEven / 16;
+constexpr std::chrono::milliseconds kOften{10};
+// So many sockets that are ready at once share a wake-up of the relay, where each takes one of a kernel worker. But what
+// the relay has to know of very many tunnels does not fit the processor's cache.
+constexpr int kShared = 8;
+constexpr size_t kCrowd = 1000;
+// With more of them, workers do at the same time what the relay does one after the other.
+const bool kFewProcessors = std::thread::hardware_concurrency() <= 2;
 
 // After so many reads it is somebody else's turn.
 constexpr int kRounds = 8;
@@ -38,8 +49,13 @@ void Lane::AdvancePipe(Workshop& workshop) {
 
     switch (bulk_ ? ReadToPipe(workshop) : ReadByCopy(workshop)) {
       case Got::kData: continue;
+      case Got::kShort:
+        Pause(workshop);
+        if (closing_ || WorthPromoting()) continue;
+        wants_.readable = true;
+        return;
       case Got::kQuiet:
-        Pause();
+        Pause(workshop);
         if (!bulk_ || closing_ || !WorthPromoting()) return Quiet(workshop);
         // A splice can stop at urgent data with more behind it. Ask again by recv, which does not.
         bulk_ = false;
@@ -73,17 +89,26 @@ void Lane::Quiet(Workshop& workshop) {
   wants_.readable = true;
 }
 
-// Redirecting a message costs less than reading and writing it, but a bulk transfer is cheaper in its pipe, by half,
-// and there is no way back. They differ by what comes between two pauses: each pause earns, and each byte costs.
-void Lane::Pause() {
+// A bulk transfer is cheaper in its pipe, by half, a message in the kernel, and there is no way back. They differ by
+// what comes between two pauses: each pause earns, and each byte costs.
+void Lane::Pause(const Workshop& workshop) {
   if (burst_ == 0) return;
-  const uint64_t answered = answers_.Moved();
-  // Between the last burst and this one there was an answer, and there was none while this one came.
-  const bool takes_turns = answered_before_burst_ != answered_ && answered_before_burst_ == answered;
-  answered_ = answered;
-  const int64_t earned = takes_turns ? kBreakEven : kUnasked;
-  credit_ = std::max<int64_t>(0, credit_ + earned - static_cast<int64_t>(burst_));
+  credit_ = std::max<int64_t>(0, credit_ + Earned(workshop) - static_cast<int64_t>(burst_));
+  answered_ = answers_.Moved();
+  paused_at_ = workshop.now;
   burst_ = 0;
+}
+
+int64_t Lane::Earned(const Workshop& workshop) const {
+  if (burst_ < kWorthSplicing) {
+    if (workshop.tunnels >= kCrowd) return kBreakEven;
+    if (workshop.ready >= kShared) return kFewProcessors ? -kBreakEven : kBreakEven;
+    return workshop.now - paused_at_ < kOften ? kSmall : 0;
+  }
+
+  // Between the last burst and this one there was an answer, and there was none while this one came.
+  const bool takes_turns = answered_before_burst_ != answered_ && answered_before_burst_ == answers_.Moved();
+  return takes_turns ? kBreakEven : kUnasked;
 }
 
 bool Lane::WorthPromoting() const {
@@ -107,11 +132,9 @@ Lane::Got Lane::ReadByCopy(Workshop& workshop) {
     return Got::kFailed;
   }
 
-  // Read until EAGAIN before promoting, even after a short read: behind urgent data there can be more, and a half
+  // Before it is promoted, a source is read until EAGAIN all the same: behind urgent data there can be more, and a half
   // read skb would be redirected whole.
-  const bool worth_another =
-      static_cast<size_t>(length) == kCopyAtMost || !outbox_.empty() || bulk_ || (id_ && !refused_);
-  return worth_another || closing_ ? Got::kData : Got::kQuiet;
+  return static_cast<size_t>(length) == kCopyAtMost || !outbox_.empty() || bulk_ ? Got::kData : Got::kShort;
 }
 
 Lane::Got Lane::ReadToPipe(Workshop& workshop) {

@@ -41,7 +41,7 @@ Tunnel::Tunnel(uint32_t id, Fd client, std::vector<uint8_t> client_head, Fd upst
 }
 
 void Tunnel::Handle(End end, uint32_t events, Workshop& workshop) {
-  last_heard_ = Clock::now();
+  workshop.now = last_heard_ = Clock::now();
   if (events & EPOLLERR) {
     const int error = PendingErrorOf(fd(end));
     return Reset(end, error ? error : ECONNRESET);

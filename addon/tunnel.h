@@ -12,8 +12,6 @@
 #include "lane.h"
 #include "tcp.h"
 
-using Clock = std::chrono::steady_clock;
-
 enum class End : uint8_t { kClient, kUpstream };
 inline End Other(End end) { return end == End::kClient ? End::kUpstream : End::kClient; }
 

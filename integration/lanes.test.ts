@@ -1,4 +1,5 @@
 import {Buffer} from 'node:buffer';
+import {setTimeout} from 'node:timers/promises';
 import type {ExecutionContext} from 'ava';
 import {
 	kinds, startEnds, type Ends, type Kind,
@@ -62,6 +63,28 @@ for (const answered of [true, false]) {
 	});
 }
 
+// Small messages cost about the same in the kernel and in the relay. Only where they come often they are worth it.
+for (const [pause, title] of [[0, 'auto has small messages that come often in the kernel'], [12, 'auto keeps small messages that come now and then in their pipe']] as const) {
+	onEngines(['sockmap'], title, async (t, engine) => {
+		const {running, open} = await startEnds(t, 'auto');
+		const {client, upstream, tunnel} = await open('connect');
+		t.is(tunnel.engine, engine);
+		const promotions = () => tunnel.stats().clientToUpstream.promotions;
+		let rounds = 0;
+		while (promotions() === 0 && rounds < (pause === 0 ? 3000 : 300)) {
+			await within('a message has an answer', exchange({client, upstream}, Buffer.from('a message'))); // eslint-disable-line no-await-in-loop
+			await setTimeout(pause); // eslint-disable-line no-await-in-loop
+			rounds++;
+		}
+
+		t.is(promotions(), pause === 0 ? 1 : 0, `after ${rounds} rounds`);
+		t.true(rounds > 200);
+		client.end();
+		upstream.end();
+		await running.closeOf(tunnel);
+	});
+}
+
 onEngines(['sockmap'], 'sockmap has long messages in the kernel too, once it has seen some', async (t, engine) => {
 	const {running, open} = await startEnds(t, engine);
 	const {client, upstream, tunnel} = await open('connect');
@@ -100,20 +123,21 @@ async function bulk(t: ExecutionContext, engine: Carrier, kind: Kind): Promise<v
 	await until('the sender is blocked', () => client.bytesWritten > 1_000_000 && client.writableLength > 0);
 
 	const received = new PatternReader(0);
+	const answer = Buffer.alloc(5000, 'x');
 	let answers = 0;
 	while (received.received < length) {
 		received.take((await within('more arrives', readSome(upstream)))!); // eslint-disable-line no-await-in-loop
 		if (received.received > answers * 500_000) {
 			answers++;
-			upstream.write('answer');
-			await within('the answer arrives', read(client, 6)); // eslint-disable-line no-await-in-loop
+			upstream.write(answer);
+			await within('the answer arrives', read(client, answer.length)); // eslint-disable-line no-await-in-loop
 		}
 	}
 
 	const {clientToUpstream, upstreamToClient} = tunnel.stats();
 	t.is(clientToUpstream.piped, length);
 	t.is(clientToUpstream.promotions, 0);
-	t.is(upstreamToClient.bytes, 6 * answers);
+	t.is(upstreamToClient.bytes, answers * answer.length);
 	t.true(upstreamToClient.redirected > 0);
 	client.end();
 	upstream.end();

@@ -1,3 +1,4 @@
+import {Buffer} from 'node:buffer';
 import {execFile} from 'node:child_process';
 import fs from 'node:fs/promises';
 import type net from 'node:net';
@@ -346,8 +347,8 @@ async function connected(t: ExecutionContext, proxy: ProxyProcess): Promise<{rea
 async function redirecting(proxy: ProxyProcess, id: number, client: net.Socket): Promise<void> {
 	for (;;) {
 		/* eslint-disable no-await-in-loop */
-		client.write('x');
-		await read(client, 1);
+		client.write(Buffer.alloc(5000, 'x'));
+		await read(client, 5000);
 		const {tunnels} = await proxy.stats();
 		/* eslint-enable no-await-in-loop */
 		const stats = tunnels.find(([other]) => other === id)?.[1];
