@@ -36,8 +36,8 @@ export type Result = {
 export type Memory = {readonly rss: number; readonly descriptors: number; readonly slab: number; readonly sockets: number; readonly available: number};
 
 type Extra = Conditions & {
-	/** Counting slows the proxy down, so the other figures of such a run are to be ignored. */
-	readonly countSyscalls?: boolean;
+	/** Count system calls, from so many seconds after the client's start on. It slows the proxy down, so the other figures of such a run are to be ignored. */
+	readonly countSyscallsAfter?: number;
 };
 
 /** One load through one contestant, once: fresh processes in a fresh network, which are gone afterwards. */
@@ -78,7 +78,7 @@ export async function measurePoint(contestant: Contestant, load: readonly string
 			String(ports.upstream),
 			...(proxy ? ['--proxy', String(ports.proxy), '--watch', String(proxy.pid)] : []),
 		]);
-		const [result, syscalls] = await Promise.all([running, conditions.countSyscalls && proxy ? countSyscalls(network, proxy) : undefined]);
+		const [result, syscalls] = await Promise.all([running, conditions.countSyscallsAfter !== undefined && proxy ? countSyscalls(network, proxy, conditions.countSyscallsAfter) : undefined]);
 		return syscalls === undefined ? result : {...result, syscalls};
 	} finally {
 		await Promise.all(children.map(async child => end(child)));
@@ -98,9 +98,9 @@ async function runClient(network: Network, words: readonly string[]): Promise<Re
 	return JSON.parse(output) as Result;
 }
 
-/** How many the process makes in a second, once the load runs. */
-async function countSyscalls(network: Network, proxy: ChildProcess): Promise<number | undefined> {
-	await delay(countAfter);
+/** How many the process makes in a second, once the load has run for a while. */
+async function countSyscalls(network: Network, proxy: ChildProcess, after: number): Promise<number | undefined> {
+	await delay(after * 1000);
 	const perf = network.spawn('perf', ['stat', '--field-separator=;', '--event=raw_syscalls:sys_enter', `--pid=${proxy.pid!}`, '--', 'sleep', String(countSeconds)], {stdio: ['ignore', 'ignore', 'pipe']});
 	perf.on('error', () => {}); // eslint-disable-line @typescript-eslint/no-empty-function
 	const [output] = await Promise.all([text(perf.stderr!), once(perf, 'close')]);
@@ -150,7 +150,5 @@ const startTimeout = 10_000;
 const pollInterval = 20;
 
 const settleTime = 100;
-
-const countAfter = 800;
 
 const countSeconds = 0.4;

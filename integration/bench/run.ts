@@ -3,7 +3,7 @@ import {setTimeout as delay} from 'node:timers/promises';
 import {contestants, type Contestant} from './contestants.ts';
 import {nothing, toLine, type Line, type Place} from './line.ts';
 import {thisMachine} from './machine.ts';
-import {measurePoint} from './point.ts';
+import {measurePoint, type Result} from './point.ts';
 import {addLine, addRun, readRaw} from './raw.ts';
 import {leftOut, type Trial} from './trials.ts';
 
@@ -98,21 +98,29 @@ async function busyShare(): Promise<number> {
 	return Math.max(0, 1 - ((idle() - before) / (performance.now() - begin) / os.cpus().length));
 }
 
-async function measure({group, load, conditions, syscalls, ownTime, times = 1}: Trial, contestant: Contestant, place: Place, seconds: number): Promise<Line> {
+async function measure({group, load, conditions, ownTime, times = 1}: Trial, contestant: Contestant, place: Place, seconds: number): Promise<Line> {
 	const warmUp = load.includes('--warmup') ? [] : ['--warmup', String(Math.min(0.3, seconds))];
 	try {
 		const result = await measurePoint(contestant, ownTime ? load : [...load, '--seconds', String(times * seconds), ...warmUp], conditions);
-		const counted = syscalls && place.repeat === 1 && contestant.command !== undefined
-			? await measurePoint(contestant, [...load, '--seconds', '1', '--warmup', '0.4'], {...conditions, countSyscalls: true})
+		const isAboutMemory = group === 'idle' || group === 'stalled';
+		// A thousand tunnels a second are opened even on a slow machine.
+		const opening = result.tunnels / 1000;
+		const counted = !isAboutMemory && place.repeat === 1 && contestant.command !== undefined
+			? await measurePoint(contestant, [...load, '--seconds', String(1 + opening), '--warmup', '0.4'], {...conditions, countSyscallsAfter: 0.8 + opening})
 			: undefined;
-		const line = toLine(place, {...result, ...(counted?.syscalls !== undefined && {syscalls: counted.syscalls})});
+		const line = toLine(place, {...result, ...(counted?.syscalls !== undefined && {syscalls: counted.syscalls * work(result) / work(counted)})});
 		// What memory it took is told where the trial is about that: there are a thousand lines.
-		return group === 'idle' || group === 'stalled' ? line : {
+		return isAboutMemory ? line : {
 			...line, rss: 0, descriptors: 0, slab: 0, sockets: 0, available: 0,
 		};
 	} catch (error) {
 		return {...place, ...nothing, failed: (error as Error).message};
 	}
+}
+
+/** In a second. */
+function work({messages, bytes, seconds}: Result): number {
+	return (messages > 0 ? messages : bytes) / seconds;
 }
 
 function show({contestant, failed, messages, bytes, seconds, p50, p99, machine, rss, tunnels, corrupt}: Line): string {

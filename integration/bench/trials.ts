@@ -13,9 +13,6 @@ export type Trial = {
 	/** Names of contestants, in the order of the table. */
 	readonly contestants: readonly string[];
 
-	/** Count system calls too, in a run of its own. */
-	readonly syscalls?: boolean;
-
 	/** How many times as long as the others: the tail of a distribution needs many messages, and one hiccup of the machine must not be all of it. */
 	readonly times?: number;
 
@@ -47,9 +44,9 @@ const everybody = [
 ];
 
 export const trials: readonly Trial[] = [
-	echo(1, '64 B', everybody.filter(name => !['haproxy-splice', 'stream-connect', 'splice-connect'].includes(name)), {syscalls: true}),
-	echo(64, '128 B', everybody, {syscalls: true}),
-	echo(64, '16 KiB', ['direct', 'http-proxy', 'splice', 'sockmap', 'auto', 'haproxy', 'haproxy-splice-512k', 'nginx', 'auto-connect'], {syscalls: true}),
+	echo(1, '64 B', everybody.filter(name => !['haproxy-splice', 'stream-connect', 'splice-connect'].includes(name))),
+	echo(64, '128 B', everybody),
+	echo(64, '16 KiB', ['direct', 'http-proxy', 'splice', 'sockmap', 'auto', 'haproxy', 'haproxy-splice-512k', 'nginx', 'auto-connect']),
 	echo(1, '1 KiB', main),
 	echo(1, '16 KiB', main),
 	echo(1, '128 KiB', main),
@@ -65,7 +62,7 @@ export const trials: readonly Trial[] = [
 	echo(4000, '1 KiB', main),
 	echo(4000, '16 KiB', main),
 
-	bulk(1, 'up', ['direct', 'http-proxy', 'pipe', 'splice', 'sockmap', 'auto', 'haproxy', 'haproxy-auto', 'haproxy-splice', 'haproxy-splice-512k', 'nginx', 'hand-connect', 'auto-connect'], {syscalls: true}),
+	bulk(1, 'up', ['direct', 'http-proxy', 'pipe', 'splice', 'sockmap', 'auto', 'haproxy', 'haproxy-auto', 'haproxy-splice', 'haproxy-splice-512k', 'nginx', 'hand-connect', 'auto-connect']),
 	bulk(1, 'down', [...main, 'splice', 'sockmap', 'haproxy-splice', 'haproxy-splice-512k']),
 	bulk(1, 'both', [...main, 'splice', 'sockmap', 'haproxy-splice', 'haproxy-splice-512k']),
 	bulk(8, 'up', [...main, 'haproxy-splice', 'haproxy-splice-512k']),
@@ -92,7 +89,7 @@ export const trials: readonly Trial[] = [
 		about: 'The upstream sends 20,000 messages of 128 B a second, in turn to 2,000 tunnels; latency is one way, from the time when a message was due',
 		group: 'fan-out',
 		times: 4,
-		// With ten messages a second, `auto` decides after 1.6 seconds.
+		// With ten messages a second in each, `auto` has seen enough after 1.6 seconds.
 		load: ['fanout', '--tunnels', '2000', '--size', '128', '--rate', '20000', '--warmup', '3'],
 		contestants: ['direct', 'http-proxy', 'splice', 'sockmap', 'auto', 'haproxy', 'nginx'],
 	},
@@ -155,21 +152,18 @@ export const leftOut: ReadonlyArray<readonly [what: string, why: string]> = [
 	['more than 9,000 idle tunnels', 'each takes two descriptors of a proxy, of which a process may have 20,000 here'],
 ];
 
-type Extra = {readonly syscalls?: boolean};
-
-function echo(tunnels: number, size: string, contestants: readonly string[], extra: Extra = {}): Trial {
+function echo(tunnels: number, size: string, contestants: readonly string[]): Trial {
 	return {
 		name: `echo ${tunnels} × ${size}`,
 		about: `${tunnels} ${tunnels === 1 ? 'tunnel' : 'tunnels'}, in each a message of ${size} goes there and back, and then the next`,
 		group: 'echo',
-		// With many tunnels each has few messages a second, and `auto` decides after sixteen, or up to a hundred large ones.
+		// With many tunnels each has few messages a second, and `auto` wants to see some of them.
 		load: ['echo', '--tunnels', String(tunnels), '--size', String(bytesOf(size)), ...(tunnels > 1 ? ['--warmup', tunnels > 64 ? '2' : '1'] : [])],
 		contestants,
-		...extra,
 	};
 }
 
-function bulk(streams: number, direction: 'up' | 'down' | 'both', contestants: readonly string[], extra: Extra = {}): Trial {
+function bulk(streams: number, direction: 'up' | 'down' | 'both', contestants: readonly string[]): Trial {
 	const way = {up: 'from the client to the upstream', down: 'from the upstream to the client', both: 'both ways at once'}[direction];
 	return {
 		name: `bulk ${streams} ${direction}`,
@@ -177,7 +171,6 @@ function bulk(streams: number, direction: 'up' | 'down' | 'both', contestants: r
 		group: 'bulk',
 		load: ['bulk', '--tunnels', String(streams), '--direction', direction],
 		contestants,
-		...extra,
 	};
 }
 

@@ -74,7 +74,7 @@ function where(last: Run, used: readonly Run[]): string {
 			['memory', `${Math.round(memory / (2 ** 30))} GiB`],
 			...Object.entries(versions),
 			['this package', commit],
-			['date', used.map(({run}) => run.slice(0, 16).replace('T', ' ')).join(', ')],
+			['date', [...new Set(used.map(({run}) => run.slice(0, 10)))].join(', ')],
 			['repeats', `${last.repeats}, of ${last.seconds} s each`],
 			['congestion control', congestionControl],
 		]).replaceAll('---:', '---'),

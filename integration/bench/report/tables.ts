@@ -35,14 +35,13 @@ const perMessage: readonly Column[] = [
 	{title: 'proxy µs', figure: 'proxyPerMessage'},
 	{title: 'machine µs', figure: 'machinePerMessage'},
 	{title: 'switches', figure: 'switchesPerMessage'},
+	{title: 'syscalls', figure: 'syscallsPerMessage'},
 ];
-
-const syscalls: Column = {title: 'syscalls', figure: 'syscallsPerMessage'};
 
 const rate: Column = {title: 'a second', figure: 'rate', hasSpread: true};
 
 const columnsOf: Readonly<Record<Group, readonly Column[]>> = {
-	echo: [rate, ...latencies.map(({title, figure}) => ({title, figure})), ...perMessage, syscalls],
+	echo: [rate, ...latencies.map(({title, figure}) => ({title, figure})), ...perMessage],
 	bulk: [
 		{
 			title: 'MB/s', figure: 'bytesPerSecond', scale: 1e-6, hasSpread: true,
