@@ -25,8 +25,8 @@ constexpr int64_t kConvincing = 15 * kBreakEven;
 // here.
 constexpr int64_t kSmall = kBreakEven / 16;
 constexpr std::chrono::milliseconds kOften{10};
-// So many sockets that are ready at once share a wake-up of the relay, where each takes one of a kernel worker. But what
-// the relay has to know of very many tunnels does not fit the processor's cache.
+// So many sockets that are ready at once share a wake-up of the relay, where each takes one of a kernel worker. But
+// what the relay has to know of very many tunnels does not fit the processor's cache.
 constexpr int kShared = 8;
 constexpr size_t kCrowd = 1000;
 // With more of them, workers do at the same time what the relay does one after the other.
@@ -101,9 +101,8 @@ void Lane::Pause(const Workshop& workshop) {
 
 int64_t Lane::Earned(const Workshop& workshop) const {
   if (burst_ < kWorthSplicing) {
-    if (workshop.tunnels >= kCrowd) return kBreakEven;
-    if (workshop.ready >= kShared) return kFewProcessors ? -kBreakEven : kBreakEven;
-    return workshop.now - paused_at_ < kOften ? kSmall : 0;
+    if (workshop.ready < kShared) return workshop.now - paused_at_ < kOften ? kSmall : 0;
+    return kFewProcessors && workshop.tunnels < kCrowd ? -kBreakEven : kBreakEven;
   }
 
   // Between the last burst and this one there was an answer, and there was none while this one came.
