@@ -30,6 +30,8 @@ void Loop::Change(int fd, uint32_t events, Handler* handler) {
   Check(epoll_ctl(epoll_, EPOLL_CTL_MOD, fd, &event), "epoll_ctl");
 }
 
+void Loop::Remove(int fd) { Check(epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, nullptr), "epoll_ctl"); }
+
 void Loop::RunUntil(uint64_t deadline, const std::function<bool()>& done) {
   epoll_event events[256];
   while (!done()) {

@@ -27,6 +27,7 @@ class Loop {
 
   void Add(int fd, uint32_t events, Handler* handler);
   void Change(int fd, uint32_t events, Handler* handler);
+  void Remove(int fd);
 
   // Handles events until then, or until the condition holds, which is asked after each batch.
   void RunUntil(

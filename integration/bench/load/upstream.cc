@@ -54,13 +54,13 @@ class Served final : public Handler, public Schedule::Paced {
   }
 
  private:
-  // The schedule knows a paced tunnel, and frees it when it comes to it.
+  // The schedule knows a paced tunnel, and frees it when it comes to it: with no event left that would be told to it.
   void Close() {
     if (pace_ == nullptr) {
       delete this;
     } else if (!closed_) {
       closed_ = true;
-      loop.Change(fd_, 0, this);
+      loop.Remove(fd_);
     }
   }
 

@@ -5,6 +5,7 @@ import {congestionControl} from '../network.ts';
 import {docsFolder, rawFile, readRaw, type Raw, type Run} from '../raw.ts';
 import {leftOut, trials, type Group} from '../trials.ts';
 import {table} from './format.ts';
+import {measured} from './measured.ts';
 import {draw, plots} from './plots.ts';
 import {trialTable} from './tables.ts';
 import {losses, targetTable} from './targets.ts';
@@ -30,7 +31,6 @@ export function report({runs, lines}: Raw, drawn: readonly string[]): string {
 		return '# Benchmarks\n\nNothing has been measured yet.\n';
 	}
 
-	const used = runs.filter(({run}) => lines.some(line => line.run === run));
 	const lost = losses(lines);
 	const failed = lines.filter(line => line.failed !== undefined);
 	const corrupt = lines.filter(({corrupt}) => corrupt > 0);
@@ -38,7 +38,7 @@ export function report({runs, lines}: Raw, drawn: readonly string[]): string {
 		'# Benchmarks',
 		'Made by `npm run bench`, from the raw lines in [benchmarks.jsonl](benchmarks.jsonl). `npm run bench -- sockmap 64` measures only what has all these words in its name, and `npm run bench -- --list` says what there is. It takes root on Linux and a C++ compiler; contestants that are not installed are skipped, and say so.',
 		'## Where and with what',
-		where(last, used),
+		where(last),
 		'## How it is measured',
 		method,
 		'## What was to be reached',
@@ -55,7 +55,7 @@ export function report({runs, lines}: Raw, drawn: readonly string[]): string {
 			return ofGroup.length === 0 ? [] : [
 				`## ${title}`,
 				about,
-				...ofGroup.flatMap(trial => [`### ${trial.name}`, `${trial.about}.`, trialTable(trial, lines)]),
+				...ofGroup.flatMap(trial => [`### ${trial.name}`, `${trial.about}. ${measured(trial, {runs, lines})}`, trialTable(trial, lines)]),
 			];
 		}),
 		'## What is left out',
@@ -65,7 +65,7 @@ export function report({runs, lines}: Raw, drawn: readonly string[]): string {
 	].join('\n\n') + '\n';
 }
 
-function where(last: Run, used: readonly Run[]): string {
+function where(last: Run): string {
 	const {kernel, cpu, processors, memory, versions, commit} = last.machine;
 	return [
 		table(['', ''], [
@@ -74,10 +74,11 @@ function where(last: Run, used: readonly Run[]): string {
 			['memory', `${Math.round(memory / (2 ** 30))} GiB`],
 			...Object.entries(versions),
 			['this package', commit],
-			['date', [...new Set(used.map(({run}) => run.slice(0, 10)))].join(', ')],
+			['date', last.run.slice(0, 10)],
 			['repeats', `${last.repeats}, of ${last.seconds} s each`],
 			['congestion control', congestionControl],
 		]).replaceAll('---:', '---'),
+		'This is of the last run. What was measured before it may be of another machine; each trial says when and on what.',
 		`Congestion control is ${congestionControl}, in a network namespace that is made for each point. With BBR, which many machines default to, pacing halves every figure on loopback, that of the direct connection too, and what one would measure is a timer.`,
 	].join('\n\n');
 }
