@@ -33,7 +33,7 @@ class Wakeups {
 
     unsigned long consumed = __atomic_load_n(position, __ATOMIC_RELAXED);
     while (consumed < __atomic_load_n(end, __ATOMIC_SEQ_CST)) {
-      const char* record = RecordAt(consumed & (size_ - 1));
+      const char* record = RecordAt(static_cast<uint32_t>(consumed & (size_ - 1)));
       const uint32_t length = __atomic_load_n(reinterpret_cast<const uint32_t*>(record), __ATOMIC_ACQUIRE);
       if (length & BPF_RINGBUF_BUSY_BIT) return;  // its commit makes us readable again
 
