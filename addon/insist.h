@@ -5,15 +5,19 @@
 
 #include <new>
 
-// Books that have to be kept. They are small, and there is nobody who could be told that they are not: wait for memory.
+#include "kernel_error.h"
+
+// Books that have to be kept. They are small, and there is nobody who could be told that they are not: wait for memory,
+// ours or the kernel's.
 template <typename Work>
 void Insist(Work work) {
   for (;;) {
     try {
       return work();
     } catch (const std::bad_alloc&) {
-      usleep(1000);
+    } catch (const KernelError&) {
     }
+    usleep(1000);
   }
 }
 

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "bpf.h"
+#include "insist.h"
 #include "mapping.h"
 
 // The ring in which the verdict program names the lanes that need the relay. One consumer.
@@ -55,15 +56,8 @@ class Wakeups {
   // All of what is mapped is resident, and the ring has room for all lanes at once. So we look at it through a window.
   const char* RecordAt(uint32_t offset) {
     const uint32_t start = offset - offset % kWindow;
-    while (start != window_start_) {
-      try {
-        window_ = Window(start);
-        window_start_ = start;
-      } catch (const KernelError&) {
-        // As with all books that have to be kept: wait for memory.
-        usleep(1000);
-      }
-    }
+    if (start != window_start_) Insist([&] { window_ = Window(start); });
+    window_start_ = start;
     return window_.get() + offset % kWindow;
   }
 

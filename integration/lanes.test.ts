@@ -1,5 +1,5 @@
 import {Buffer} from 'node:buffer';
-import {setTimeout} from 'node:timers/promises';
+import {setTimeout as wait} from 'node:timers/promises';
 import type {ExecutionContext} from 'ava';
 import {
 	kinds, startEnds, type Ends, type Kind,
@@ -73,7 +73,7 @@ for (const [pause, title] of [[0, 'auto has small messages that come often in th
 		let rounds = 0;
 		while (promotions() === 0 && rounds < (pause === 0 ? 3000 : 300)) {
 			await within('a message has an answer', exchange({client, upstream}, Buffer.from('a message'))); // eslint-disable-line no-await-in-loop
-			await setTimeout(pause); // eslint-disable-line no-await-in-loop
+			await wait(pause); // eslint-disable-line no-await-in-loop
 			rounds++;
 		}
 

@@ -345,10 +345,11 @@ async function connected(t: ExecutionContext, proxy: ProxyProcess): Promise<{rea
 
 /** Exchanges messages until the kernel has both directions, as it has with `auto` once it has seen some, so that what comes next is redirected. */
 async function redirecting(proxy: ProxyProcess, id: number, client: net.Socket): Promise<void> {
+	const message = Buffer.alloc(5000, 'x');
 	for (;;) {
 		/* eslint-disable no-await-in-loop */
-		client.write(Buffer.alloc(5000, 'x'));
-		await read(client, 5000);
+		client.write(message);
+		await read(client, message.length);
 		const {tunnels} = await proxy.stats();
 		/* eslint-enable no-await-in-loop */
 		const stats = tunnels.find(([other]) => other === id)?.[1];

@@ -19,8 +19,8 @@ Parses the authority-form of a request target: `host:port`, or `[address]:port` 
 */
 export function parseAuthority(authority: string): Target | undefined {
 	const {rawHost, rawPort} = split(authority);
-	const port = rawPort === undefined ? undefined : parsePort(rawPort);
 	const host = rawHost === undefined ? undefined : parseHost(rawHost);
+	const port = rawPort === undefined ? undefined : parsePort(rawPort);
 	return host === undefined || port === undefined ? undefined : {host, port};
 }
 
@@ -113,5 +113,6 @@ function normalizeIpv6(address: string): string | undefined {
 }
 
 // Underscores are not in the grammar of host names, and in use.
-const namePattern = /^[a-z\d_](?:[a-z\d_-]{0,61}[a-z\d_])?(?:\.[a-z\d_](?:[a-z\d_-]{0,61}[a-z\d_])?)*$/;
+const label = String.raw`[a-z\d_](?:[a-z\d_-]{0,61}[a-z\d_])?`;
+const namePattern = new RegExp(String.raw`^${label}(?:\.${label})*$`);
 const numericEndPattern = /(?:^|\.)(?:\d+|0x[\da-f]*)$/;

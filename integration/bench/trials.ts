@@ -89,7 +89,7 @@ export const trials: readonly Trial[] = [
 		about: 'The upstream sends 20,000 messages of 128 B a second, in turn to 2,000 tunnels; latency is one way, from the time when a message was due',
 		group: 'fan-out',
 		times: 4,
-		// With ten messages a second in each, `auto` has seen enough after 1.6 seconds.
+		// Long enough for whoever moves a tunnel into the kernel to have done so.
 		load: ['fanout', '--tunnels', '2000', '--size', '128', '--rate', '20000', '--warmup', '3'],
 		contestants: ['direct', 'http-proxy', 'splice', 'sockmap', 'auto', 'haproxy', 'nginx'],
 	},
