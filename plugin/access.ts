@@ -132,8 +132,8 @@ export class Access {
 		this.#checked = check(this.#given);
 	}
 
-	with(options: Given): CheckedAccess {
-		return accessNames.every(name => options[name] === undefined) ? this.#checked : check({...this.#given, ...pick(options)});
+	with(options: Given | undefined): CheckedAccess {
+		return options === undefined || accessNames.every(name => options[name] === undefined) ? this.#checked : check({...this.#given, ...pick(options)});
 	}
 }
 

@@ -4,7 +4,7 @@ import {type CheckedAccess} from './access.ts';
 import {type Block} from './addresses.ts';
 import {Rejection} from './answer.ts';
 import {Attempt} from './attempt.ts';
-import {identify} from './authenticate.ts';
+import {identify, isAsked} from './authenticate.ts';
 import {formatTarget, type Target} from './authority.ts';
 import {type Gate} from './gate.ts';
 import {type AllowFunction} from './options.ts';
@@ -51,9 +51,9 @@ export async function admit({request, client, allow, access, gate, connectTimeou
 		attempt.limit(handshakeTimeout, () => new Rejection(504, `There was no connection within ${handshakeTimeout} ms.`, {error: 'connection_timeout'}));
 		// What it waits for may take as long as it likes, and is then not gone on with.
 		return await attempt.unlessGivenUp(async () => {
-			const user = await identify(request, client, gate.attempts, identification);
+			const user = isAsked(identification) ? await identify(request, client, gate.attempts, identification) : undefined;
 			attempt.throwIfGivenUp();
-			const target = await redirect({request, client, target: asked, user, access, allow});
+			const target = access.onRequest ? await redirect(access.onRequest, {request, target: asked, user}) : asked;
 			attempt.throwIfGivenUp();
 			const journey = {request, client, target, user, access, allow};
 			await authorize(journey);

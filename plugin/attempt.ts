@@ -10,7 +10,7 @@ It is an `AbortSignal` with what is needed of one, because each CONNECT needs on
 */
 export class Attempt implements Member {
 	seat = -1;
-	readonly #listeners = new Set<() => void>();
+	readonly #listeners: Array<() => void> = [];
 	#reason: Rejection | undefined;
 	readonly #client: Socket;
 	readonly #gate: Gate;
@@ -38,7 +38,7 @@ export class Attempt implements Member {
 	giveUp(reason: Rejection): void {
 		if (this.#reason === undefined) {
 			this.#reason = reason;
-			for (const listener of this.#listeners) {
+			for (const listener of this.#listeners.splice(0)) {
 				listener();
 			}
 		}
@@ -54,9 +54,9 @@ export class Attempt implements Member {
 	Calls back when it is given up. Returns what stops that.
 	*/
 	onGivenUp(listener: () => void): () => void {
-		this.#listeners.add(listener);
+		this.#listeners.push(listener);
 		return () => {
-			this.#listeners.delete(listener);
+			remove(this.#listeners, listener);
 		};
 	}
 
@@ -114,33 +114,38 @@ export class Attempt implements Member {
 }
 
 // One listener for all that is attempted for a client, who may have pipelined many requests. Node would warn of a leak.
-function watch(client: Socket, attempt: Attempt): void {
-	const others = attempts.get(client);
-	if (others) {
-		others.add(attempt);
-	} else {
-		attempts.set(client, new Set([attempt]));
+function watch(client: Client, attempt: Attempt): void {
+	client[attemptsOf] ??= [];
+	if (client[attemptsOf].push(attempt) === 1) {
 		client.on('close', onClientGone);
 	}
 }
 
-function unwatch(client: Socket, attempt: Attempt): void {
-	const all = attempts.get(client)!;
-	all.delete(attempt);
-	if (all.size === 0) {
-		attempts.delete(client);
+function unwatch(client: Client, attempt: Attempt): void {
+	remove(client[attemptsOf]!, attempt);
+	if (client[attemptsOf]!.length === 0) {
 		client.off('close', onClientGone);
 	}
 }
 
-function onClientGone(this: Socket): void {
-	for (const attempt of attempts.get(this)!) {
+function onClientGone(this: Client): void {
+	for (const attempt of this[attemptsOf]!) {
 		attempt.giveUp(clientLeft());
+	}
+}
+
+// They are few, so a list does.
+type Client = Socket & {[attemptsOf]?: Attempt[]};
+
+const attemptsOf = Symbol('attempts');
+
+function remove<Item>(list: Item[], item: Item): void {
+	const index = list.indexOf(item);
+	if (index !== -1) {
+		list.splice(index, 1);
 	}
 }
 
 function clientLeft(): Rejection {
 	return new Rejection(502, 'The client left before there was an answer.');
 }
-
-const attempts = new WeakMap<Socket, Set<Attempt>>();

@@ -23,13 +23,16 @@ export type Identification = {
 };
 
 /**
+Whether clients have to say who they are.
+*/
+export function isAsked({authenticate, passwords}: Identification): boolean {
+	return authenticate !== undefined || passwords !== undefined;
+}
+
+/**
 Finds out who the client is, or rejects it with a challenge. The credentials are gone from the request afterwards: nobody can log or forward them by mistake.
 */
 export async function identify(request: IncomingMessage, client: Socket, attempts: Attempts, {authenticate, passwords, challenge, maxFailures}: Identification): Promise<string | undefined> {
-	if (!authenticate && !passwords) {
-		return undefined;
-	}
-
 	const address = client.remoteAddress ?? '';
 	const credentials = request.headers['proxy-authorization'];
 	const refuseLocked = () => {

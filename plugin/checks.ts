@@ -30,7 +30,11 @@ export function checkOptions(options: Options = {}): CheckedOptions {
 	};
 }
 
-export function checkConnectOptions(options: ConnectOptions, defaults: CheckedConnectOptions): CheckedConnectOptions {
+export function checkConnectOptions(options: ConnectOptions | undefined, defaults: CheckedConnectOptions): CheckedConnectOptions {
+	if (options === undefined) {
+		return defaults;
+	}
+
 	checkObject('options', options);
 	const {allow, connectTimeout = defaults.connectTimeout, handshakeTimeout = defaults.handshakeTimeout} = options;
 	checkInteger('connectTimeout', connectTimeout, 0, maximumTimeout);

@@ -14,7 +14,7 @@ export type ConnectRequest = {
 	readonly request: IncomingMessage;
 	readonly client: Socket;
 	readonly head: Uint8Array;
-	readonly options: ConnectOptions;
+	readonly options: ConnectOptions | undefined;
 	readonly defaults: CheckedConnectOptions;
 	readonly limits: Limits;
 	readonly gate: Gate;

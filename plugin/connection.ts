@@ -26,13 +26,15 @@ export class Connections {
 
 	lookAt(end: End): void {
 		const fd = tcpDescriptor(this.#sockets[end]);
-		if (fd !== undefined && native?.look(fd, answer)) {
-			this.#seen[end] = {rtt: answer[0]!, retransmits: answer[1]!};
+		const seen = fd === undefined || native === undefined ? -1 : native.look(fd);
+		if (seen >= 0) {
+			const retransmits = Math.floor(seen / word);
+			this.#seen[end] = {rtt: (seen - (retransmits * word)) / 1000, retransmits};
 		}
 	}
 }
 
-const answer = new Float64Array(2);
+const word = 2 ** 32;
 
 export function toConnectionStats({client, upstream}: Partial<Ends<NativeSummary>>): Ends<ConnectionStats | undefined> {
 	return {client: withoutTimes(client), upstream: withoutTimes(upstream)};

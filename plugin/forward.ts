@@ -13,7 +13,7 @@ import {type CheckedConnectOptions, type ConnectOptions} from './options.ts';
 export type Forwarding = {
 	readonly request: IncomingMessage;
 	readonly response: ServerResponse;
-	readonly options: ConnectOptions;
+	readonly options: ConnectOptions | undefined;
 	readonly defaults: CheckedConnectOptions;
 	readonly gate: Gate;
 	readonly onRejected: (rejection: Rejection) => void;

@@ -8,14 +8,10 @@ import {type Tunnel} from './tunnel.ts';
 Has the kernel look after both connections of a tunnel: find out whether the peers are still there, and keep to the rate. It goes on whatever carries the tunnel.
 */
 export function tune({client, upstream, options: {keepAlive, userTimeout, maxRate}}: Tunnel): void {
+	// Zero is not set.
+	const {idle, interval, count} = keepAlive ?? {idle: 0, interval: 0, count: 0};
 	const tuning = {
-		...(keepAlive && {
-			keepAliveIdle: toSeconds(keepAlive.idle),
-			keepAliveInterval: toSeconds(keepAlive.interval),
-			keepAliveCount: keepAlive.count,
-		}),
-		userTimeout: userTimeout ?? silenceOf(keepAlive),
-		pacingRate: maxRate,
+		keepAliveIdle: toSeconds(idle), keepAliveInterval: toSeconds(interval), keepAliveCount: count, userTimeout: userTimeout ?? silenceOf(keepAlive), pacingRate: maxRate,
 	};
 	for (const socket of [client, upstream]) {
 		const fd = tcpDescriptor(socket);

@@ -1,7 +1,7 @@
 import {validateHeaderName, validateHeaderValue, type IncomingMessage, type OutgoingHttpHeaders} from 'node:http';
 import {isIP, type Socket} from 'node:net';
 import {debuglog, inspect} from 'node:util';
-import {type CheckedAccess, type Reaction} from './access.ts';
+import {type CheckedAccess, type OnRequest, type Reaction} from './access.ts';
 import {Rejection} from './answer.ts';
 import {type Attempt} from './attempt.ts';
 import {formatTarget, parseAuthority, type Target} from './authority.ts';
@@ -23,10 +23,10 @@ export type Journey = {
 /**
 Where the client really goes: `onRequest` may send it elsewhere, or away.
 */
-export async function redirect({request, target, user, access: {onRequest}}: Journey): Promise<Target> {
+export async function redirect(onRequest: OnRequest, {request, target, user}: Pick<Journey, 'request' | 'target' | 'user'>): Promise<Target> {
 	let reaction: Reaction | undefined | void;
 	try {
-		reaction = await onRequest?.(target, request, user);
+		reaction = await onRequest(target, request, user);
 		return reaction === undefined || reaction === null ? target : obey(reaction, target);
 	} catch (error) {
 		if (error instanceof Rejection) {
@@ -84,7 +84,7 @@ Connects to the target: to an address that the policy has approved, or through t
 */
 export async function reach(journey: Journey, attempt: Attempt): Promise<Socket> {
 	const {request, client, target, access} = journey;
-	const chain = await access.upstreamProxy?.(request, target) ?? [];
+	const chain = access.upstreamProxy ? await access.upstreamProxy(request, target) : [];
 	const [first] = chain;
 	const {localAddress} = access;
 	if (first === undefined) {
