@@ -8,25 +8,25 @@ To be called at a `pause`, to notice the reset of a socket that is not being rea
 
 Once Node has stopped reading, libuv does not look at the socket any more, and would find the reset only when the other end has caught up, if ever. So sockets that stay paused are asked from time to time. One timer does for all, and there is none while no tunnel is stalled.
 */
-export function watchStalled(place: Stallable): void {
-	stalled.add(place);
+export function watchStalled(side: Stallable): void {
+	stalled.add(side);
 	timer ??= setInterval(askAll, interval).unref();
 }
 
 /**
 Nobody needs to know about it any more.
 */
-export function forgetStalled(place: Stallable): void {
-	stalled.delete(place);
+export function forgetStalled(side: Stallable): void {
+	stalled.delete(side);
 }
 
 export type Stallable = Member & {readonly socket: Socket};
 
 function askAll(): void {
-	for (const place of stalled) {
-		const {socket} = place;
+	for (const side of stalled) {
+		const {socket} = side;
 		if (socket.readableFlowing !== false || socket.destroyed) {
-			stalled.delete(place);
+			stalled.delete(side);
 		} else {
 			ask(socket);
 		}

@@ -1,27 +1,27 @@
 import {Socket} from 'node:net';
-import {type End} from './carrier.ts';
 import {internals} from './internals.ts';
-import {forgetStalled, watchStalled, type Stallable} from './stalled.ts';
+import {type Side} from './side.ts';
+import {forgetStalled, watchStalled} from './stalled.ts';
 import {isTraffic} from './traffic.ts';
 
 /**
 Who looks after the two sockets of a tunnel while Node carries it.
 */
 export type Supervisor = {
-	onError(end: End, error: NodeJS.ErrnoException): void;
+	onError(side: Side, error: NodeJS.ErrnoException): void;
 
 	/**
 	Somebody calls `resetAndDestroy()`. `reset` does it, or throws where it is not possible.
 	*/
-	onReset(end: End, reset: () => void): void;
-	onEnd(end: End): void;
-	onFinish(end: End): void;
-	onClose(end: End): void;
+	onReset(side: Side, reset: () => void): void;
+	onEnd(side: Side): void;
+	onFinish(side: Side): void;
+	onClose(side: Side): void;
 
 	/**
 	It was read from, written to, or a write is done. A listener to `data` would tell of reads too, but would make the pipe share its data, and the tunnel stay in JavaScript.
 	*/
-	onTraffic(end: End): void;
+	onTraffic(side: Side): void;
 };
 
 /**
@@ -29,10 +29,9 @@ From here on, tells what happens to a socket.
 
 All sockets share the listeners, which know by `this` whose they are: a dozen closures for each tunnel is what setting it up would cost most.
 */
-export function supervise(socket: Socket, end: End, supervisor: Supervisor): void {
-	(socket as Supervised)[placeOf] = {
-		end, supervisor, socket, seat: -1,
-	};
+export function supervise(side: Side): void {
+	const {socket}: {readonly socket: Supervised} = side;
+	socket[sideOf] = side;
 	// A FIN from one end must not cut off what the other end still sends. The pipes end what has to be ended.
 	socket.allowHalfOpen = true;
 	// Before http-proxy's own listener, which sends a FIN to the other end, and throws if nobody listens to the errors of the proxy.
@@ -45,41 +44,41 @@ export function supervise(socket: Socket, end: End, supervisor: Supervisor): voi
 /**
 Leaves the socket to somebody else.
 */
-export function unsupervise(socket: Socket): void {
-	forgetStalled((socket as Supervised)[placeOf]!);
+export function unsupervise(side: Side): void {
+	const {socket}: {readonly socket: Supervised} = side;
+	forgetStalled(side);
 	// Deleting what it has of ours would make it slow and large, as V8 keeps objects.
-	(socket as Supervised)[placeOf] = undefined;
+	socket[sideOf] = undefined;
 	socket.off('error', onError).off('end', onEnd).off('finish', onFinish).off('close', onClose).off('pause', onPause);
 }
 
-type Place = Stallable & {readonly end: End; readonly supervisor: Supervisor};
-type Supervised = Socket & {[placeOf]?: Place | undefined};
+type Supervised = Socket & {[sideOf]?: Side | undefined};
 
-const placeOf = Symbol('place in a tunnel');
+const sideOf = Symbol('side of a tunnel');
 
 function onError(this: Supervised, error: NodeJS.ErrnoException): void {
-	const {end, supervisor} = this[placeOf]!;
-	supervisor.onError(end, error);
+	const side = this[sideOf]!;
+	side.supervisor.onError(side, error);
 }
 
 function onEnd(this: Supervised): void {
-	const {end, supervisor} = this[placeOf]!;
-	supervisor.onEnd(end);
+	const side = this[sideOf]!;
+	side.supervisor.onEnd(side);
 }
 
 function onFinish(this: Supervised): void {
-	const {end, supervisor} = this[placeOf]!;
-	supervisor.onFinish(end);
+	const side = this[sideOf]!;
+	side.supervisor.onFinish(side);
 }
 
 function onClose(this: Supervised): void {
-	const place = this[placeOf]!;
-	forgetStalled(place);
-	place.supervisor.onClose(place.end);
+	const side = this[sideOf]!;
+	forgetStalled(side);
+	side.supervisor.onClose(side);
 }
 
 function onPause(this: Supervised): void {
-	watchStalled(this[placeOf]!);
+	watchStalled(this[sideOf]!);
 }
 
 function onReset(this: Supervised): Supervised {
@@ -87,11 +86,11 @@ function onReset(this: Supervised): Supervised {
 		(Object.getPrototypeOf(this) as Socket).resetAndDestroy.call(this);
 	};
 
-	const place = this[placeOf];
-	if (place === undefined) {
+	const side = this[sideOf];
+	if (side === undefined) {
 		reset();
 	} else {
-		place.supervisor.onReset(place.end, reset);
+		side.supervisor.onReset(side, reset);
 	}
 
 	return this;
@@ -100,8 +99,8 @@ function onReset(this: Supervised): Supervised {
 // In place of Node's own, which restarts the timer of `setTimeout()`.
 function onTraffic(this: Supervised): void {
 	if (isTraffic()) {
-		const place = this[placeOf];
-		place?.supervisor.onTraffic(place.end);
+		const side = this[sideOf];
+		side?.supervisor.onTraffic(side);
 		restartTimer.call(this);
 	}
 }
