@@ -1,5 +1,5 @@
 import {type Engine} from './options.ts';
-import {type ConnectionStats, type Lanes} from './stats.ts';
+import {type ConnectionStats, type Ending, type Lanes} from './stats.ts';
 
 export type End = 'client' | 'upstream';
 
@@ -10,9 +10,17 @@ export function otherEnd(end: End): End {
 }
 
 /**
-Whatever carries a tunnel at the moment: Node's streams first, and the relay once it was promoted.
+Whose carrier it is.
+*/
+export type Owner = {
+	/**
+	Both sockets have closed. It is called once.
+	*/
+	over(ending: Ending): void;
+};
 
-It calls back once, after both sockets have closed. Whoever made it owns it until then.
+/**
+Whatever carries a tunnel at the moment: Node's streams first, and the relay once it was promoted.
 */
 export type Carrier = {
 	readonly engine: Engine;

@@ -5,7 +5,6 @@ import {type NativeEngine, type NativeLimits, type NativeRefusal} from './native
 import {PromotedCarrier} from './promoted.ts';
 import {obstacle, quiesce, unflushed} from './quiesce.ts';
 import {type Relay} from './relay.ts';
-import {type Ending} from './stats.ts';
 import {type StreamCarrier} from './stream.ts';
 import {type Tunnel} from './tunnel.ts';
 
@@ -19,7 +18,6 @@ export type Attempt = {
 	*/
 	readonly ifItPays: boolean;
 	readonly relay: Relay;
-	readonly onClosed: (ending: Ending) => void;
 	readonly onRefused: (refusal: Refusal) => void;
 	readonly onPromoted: () => void;
 	readonly onKept: () => void;
@@ -68,7 +66,7 @@ export function promote(attempt: Attempt): void {
 }
 
 function handOver(attempt: Attempt, engine: NativeEngine, quiet: Exclude<ReturnType<typeof quiesce>, string>): boolean {
-	const {tunnel, stream, ifItPays, relay, onClosed, onRefused, onPromoted} = attempt;
+	const {tunnel, stream, ifItPays, relay, onRefused, onPromoted} = attempt;
 	if (engine === 'sockmap' && !(tcpHandle(tunnel.client) && tcpHandle(tunnel.upstream))) {
 		onRefused({engine, step: 'take TCP sockets', reason: `The ${tcpHandle(tunnel.client) ? 'upstream' : 'client'} is a Unix socket, and redirection is between TCP sockets only.`});
 		return false;
@@ -80,7 +78,7 @@ function handOver(attempt: Attempt, engine: NativeEngine, quiet: Exclude<ReturnT
 		const sockets = {client: tunnel.client, upstream: tunnel.upstream};
 		const streamed: Ends<number> = {client: clientToUpstream.bytes, upstream: upstreamToClient.bytes};
 		carrier = new PromotedCarrier({
-			engine, ifItPays, relay, sockets, quiet, streamed, onClosed, lastActivity: stream.lastActivity(), limits: remaining(tunnel),
+			engine, ifItPays, relay, sockets, quiet, streamed, owner: tunnel, lastActivity: stream.lastActivity(), limits: remaining(tunnel),
 		});
 	} catch (error) {
 		onRefused(explain(engine, asRefusal(error), relay.pins));

@@ -1,6 +1,6 @@
 import {type Socket} from 'node:net';
 import {debuglog} from 'node:util';
-import {type Carrier, type End, type Ends, otherEnd} from './carrier.ts';
+import {type Carrier, type End, type Ends, type Owner, otherEnd} from './carrier.ts';
 import {toConnectionStats} from './connection.ts';
 import {afterEnd, emitEnd, endGracefully, failed, networkError} from './lifetime.ts';
 import {
@@ -37,7 +37,7 @@ export type Promotion = {
 	What is left of the times of the tunnel. The relay keeps them from here on.
 	*/
 	readonly limits: NativeLimits;
-	readonly onClosed: (ending: Ending) => void;
+	readonly owner: Owner;
 };
 
 /**
@@ -49,8 +49,9 @@ export class PromotedCarrier implements Carrier, RelayListener, Tenant {
 	readonly engine: NativeEngine;
 	readonly #relay: Relay;
 	readonly #id: number;
-	readonly #streamed: Ends<number>;
-	readonly #onClosed: (ending: Ending) => void;
+	readonly #streamedByClient: number;
+	readonly #streamedByUpstream: number;
+	readonly #owner: Owner;
 	#closed: readonly End[] = neither;
 	#finSent: readonly End[] = neither;
 	#sockets: Partial<Ends<Socket>>;
@@ -66,14 +67,15 @@ export class PromotedCarrier implements Carrier, RelayListener, Tenant {
 	/**
 	Throws what the relay throws if the engine refuses. Nothing has changed then.
 	*/
-	constructor({engine, ifItPays, relay, sockets, quiet, streamed, lastActivity, limits, onClosed}: Promotion) {
+	constructor({engine, ifItPays, relay, sockets, quiet, streamed, lastActivity, limits, owner}: Promotion) {
 		this.engine = engine;
 		this.#relay = relay;
 		this.#sockets = sockets;
 		this.#heardAt = lastActivity.getTime();
 		// What Node has read and not written goes to the relay, which counts it.
-		this.#streamed = {client: streamed.client - quiet.client.head.length, upstream: streamed.upstream - quiet.upstream.head.length};
-		this.#onClosed = onClosed;
+		this.#streamedByClient = streamed.client - quiet.client.head.length;
+		this.#streamedByUpstream = streamed.upstream - quiet.upstream.head.length;
+		this.#owner = owner;
 		this.#id = relay.add(engine === 'sockmap' && ifItPays ? 'auto' : engine, quiet, limits, this);
 		makeShell(sockets.client, quiet.client.head.length, 'client', this);
 		makeShell(sockets.upstream, quiet.upstream.head.length, 'upstream', this);
@@ -82,8 +84,8 @@ export class PromotedCarrier implements Carrier, RelayListener, Tenant {
 	lanes(): Lanes {
 		const {clientToUpstream, upstreamToClient} = this.#latest();
 		return {
-			clientToUpstream: {...clientToUpstream, bytes: clientToUpstream.bytes + this.#streamed.client},
-			upstreamToClient: {...upstreamToClient, bytes: upstreamToClient.bytes + this.#streamed.upstream},
+			clientToUpstream: {...clientToUpstream, bytes: clientToUpstream.bytes + this.#streamedByClient},
+			upstreamToClient: {...upstreamToClient, bytes: upstreamToClient.bytes + this.#streamedByUpstream},
 		};
 	}
 
@@ -269,7 +271,7 @@ export class PromotedCarrier implements Carrier, RelayListener, Tenant {
 
 	#finishIfClosed(): void {
 		if (this.#closed.length === both.length && this.#state === 'released') {
-			this.#onClosed(this.#ending!);
+			this.#owner.over(this.#ending!);
 		}
 	}
 }

@@ -8,7 +8,7 @@ import {native} from './native.ts';
 import {Side} from './side.ts';
 import {type ConnectionStats, type Ending, type Lanes} from './stats.ts';
 import {supervise, unsupervise, type Supervisor} from './supervise.ts';
-import {type Carrier, type End, type Ends} from './carrier.ts';
+import {type Carrier, type End, type Ends, type Owner} from './carrier.ts';
 
 /**
 The engine that is always there: Node's own pipes, supervised, so that a tunnel ends in JavaScript as it does in the kernel.
@@ -18,7 +18,7 @@ The pipes carry the bytes and pass each FIN on. What they do not do is done here
 export class StreamCarrier implements Carrier, Supervisor, Watched {
 	readonly #client: Side;
 	readonly #upstream: Side;
-	readonly #onClosed: (ending: Ending) => void;
+	readonly #owner: Owner;
 	readonly #deadlines: Deadlines;
 	#heardAt = performance.now();
 	#receivedAt = this.#heardAt;
@@ -27,8 +27,8 @@ export class StreamCarrier implements Carrier, Supervisor, Watched {
 	#closing = false;
 	#lingering: NodeJS.Timeout | undefined;
 
-	constructor({client, upstream}: Ends<Socket>, limits: Limits, onClosed: (ending: Ending) => void) {
-		this.#onClosed = onClosed;
+	constructor({client, upstream}: Ends<Socket>, limits: Limits, owner: Owner) {
+		this.#owner = owner;
 		this.#client = new Side({
 			end: 'client', socket: client, supervisor: this, boundAt: unbound,
 		});
@@ -189,7 +189,7 @@ export class StreamCarrier implements Carrier, Supervisor, Watched {
 
 		this.#deadlines.stop();
 		clearTimeout(this.#lingering); // It would keep all this for as long as it runs.
-		this.#onClosed(this.#ending ?? {reason: 'end', by: this.#firstFin ?? 'proxy'});
+		this.#owner.over(this.#ending ?? {reason: 'end', by: this.#firstFin ?? 'proxy'});
 	}
 
 	#opposite(side: Side): Side {

@@ -47,6 +47,8 @@ export class Tunnel {
 	#context: unknown;
 	#closed: Promise<void> | undefined;
 	#resolveClosed: (() => void) | undefined;
+	readonly #leave: () => void;
+	readonly #onOver: (tunnel: Tunnel, stats: TunnelStats) => void;
 	readonly #openedAt = Date.now();
 	readonly #start = performance.now();
 	#since = this.#openedAt;
@@ -60,6 +62,8 @@ export class Tunnel {
 		this.target = origin.target;
 		this.user = origin.user;
 		this.options = origin.options;
+		this.#leave = origin.leave;
+		this.#onOver = origin.onOver;
 	}
 
 	/**
@@ -196,10 +200,11 @@ export class Tunnel {
 	}
 
 	/** @internal */
-	end(ending: Ending): TunnelStats {
+	over(ending: Ending): void {
+		this.#leave();
 		this.#final = Object.assign(this.#look(), ending);
 		this.#resolveClosed?.();
-		return this.#final;
+		this.#onOver(this, this.#final);
 	}
 
 	#look(): TunnelStats {
@@ -236,4 +241,10 @@ export type TunnelOrigin = {
 	readonly target?: Target;
 	readonly user?: string | undefined;
 	readonly options: CheckedTunnelOptions;
+
+	/**
+	Gives back its place among those that there may be.
+	*/
+	readonly leave: () => void;
+	readonly onOver: (tunnel: Tunnel, stats: TunnelStats) => void;
 };

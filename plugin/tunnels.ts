@@ -21,7 +21,7 @@ import {Limits} from './limits.ts';
 import {promote, type Attempt} from './promote.ts';
 import {Relay} from './relay.ts';
 import {Roster} from './roster.ts';
-import {type Ending, type TunnelsStats, type TunnelStats} from './stats.ts';
+import {type TunnelsStats, type TunnelStats} from './stats.ts';
 import {Storm} from './storm.ts';
 import {StreamCarrier} from './stream.ts';
 import {Totals} from './totals.ts';
@@ -54,7 +54,7 @@ export type TunnelsEvents = {
 	activity: [tunnel: Tunnel];
 };
 
-type OwnAttempt = Pick<Attempt, 'tunnel' | 'stream' | 'engines' | 'onClosed'>;
+type OwnAttempt = Pick<Attempt, 'tunnel' | 'stream' | 'engines'>;
 
 /** @internal */
 export type Attach = (how: {readonly handshakeTimeout: number; readonly onUpgrade: (upgrade: Upgrade) => void}) => () => void;
@@ -223,18 +223,14 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 		return this;
 	}
 
-	#carry(origin: Omit<TunnelOrigin, 'id'>): Tunnel {
+	#carry(origin: Omit<TunnelOrigin, 'id' | 'leave' | 'onOver'>): Tunnel {
 		const {client, upstream} = origin;
-		const tunnel = new Tunnel({id: this.#totals.opened(), ...origin});
 		// A CONNECT request has been counted, and let in, before.
 		const excess = origin.kind === 'connect' ? undefined : this.#limits.excess(client);
-		const leave = this.#limits.enter(client);
-		const onClosed = (ending: Ending) => {
-			leave();
-			this.#over(tunnel, ending);
-		};
-
-		const stream = new StreamCarrier({client, upstream}, origin.options, onClosed);
+		const tunnel = new Tunnel({
+			id: this.#totals.opened(), leave: this.#limits.enter(client), onOver: this.#onOver, ...origin,
+		});
+		const stream = new StreamCarrier({client, upstream}, origin.options, tunnel);
 		tunnel.carriedBy(stream);
 		if (origin.options.maxRate > 0) {
 			tune(tunnel); // From its first byte on. What else there is to set is for tunnels that last.
@@ -256,12 +252,11 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 
 		this.#tell('tunnel', tunnel);
 		this.#promoteSoon({
-			tunnel, stream, engines: excess ? [] : this.#choice.engines, onClosed,
+			tunnel, stream, engines: excess ? [] : this.#choice.engines,
 		});
 		return tunnel;
 	}
 
-	// Not in the method above: its closures live as long as the tunnel, and would keep the stream, which need not.
 	#promoteSoon(attempt: OwnAttempt): void {
 		attempt.tunnel.waiting = this.#storm.add(attempt);
 		if (attempt.engines.length === 0) {
@@ -285,13 +280,12 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 	}
 
 	#promote(attempt: OwnAttempt): void {
-		const {tunnel, stream, engines, onClosed} = attempt;
+		const {tunnel, stream, engines} = attempt;
 		// Each by its name: what is spread and then has more added becomes a dictionary in V8, of more than 2 kB.
 		promote({
 			tunnel,
 			stream,
 			engines,
-			onClosed,
 			relay: this.#relay,
 			ifItPays: this.#options.engine === 'auto',
 			onKept: () => {
@@ -314,8 +308,8 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 		debug('tunnel %d: not on %s: %s', tunnel.id, refusal.engine, refusal.reason);
 	}
 
-	#over(tunnel: Tunnel, ending: Ending): void {
-		const stats = tunnel.end(ending);
+	// One for all of them: a closure for each would weigh as much as half a tunnel.
+	readonly #onOver = (tunnel: Tunnel, stats: TunnelStats) => {
 		this.#totals.closed(stats);
 		this.#open.delete(tunnel);
 		this.#activity.delete(tunnel);
@@ -325,7 +319,7 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 
 		debug('tunnel %d: closed: %o', tunnel.id, stats);
 		this.#tell('close', tunnel, stats);
-	}
+	};
 
 	// What a listener throws is an uncaught exception, as it would be anywhere. But it must not stop us halfway.
 	#tell<Name extends keyof TunnelsEvents>(name: Name, ...details: TunnelsEvents[Name]): void {
