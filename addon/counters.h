@@ -38,8 +38,9 @@ struct TunnelCounters {
   LaneCounters upstream_to_client;
 
   // The relay's descriptors, for whoever asks about the connections, or sets an option of theirs. They belong to the
-  // tunnel, which closes them with the mutex held; -1 from then on.
-  std::mutex mutex;
+  // tunnel, which makes them -1, with the mutex held, before it closes them. One mutex does for all: it is never held
+  // for long, and of each it would be a quarter of this.
+  static inline std::mutex mutex;
   int client = -1;
   int upstream = -1;
 };

@@ -45,7 +45,7 @@ class Lane {
     bool relief = false;    // to be asked again some time: or when a receive buffer is overdrawn
   };
 
-  enum class Failure { kNone, kSource, kDestination };
+  enum class Failure : uint8_t { kNone, kSource, kDestination };
 
   // `answers` are of the other direction.
   Lane(int source, int destination, std::vector<uint8_t> head, LaneCounters& counters, const LaneCounters& answers)
@@ -55,7 +55,7 @@ class Lane {
 
   // When to move into the kernel, where it may: at the first quiet moment, or once its traffic has shown that it is
   // made of messages.
-  enum class Eagerness { kAtOnce, kIfItPays };
+  enum class Eagerness : uint8_t { kAtOnce, kIfItPays };
 
   // In the sockmap's books under that number; it may be promoted.
   void Admitted(uint32_t id, Eagerness eagerness) {
@@ -140,13 +140,25 @@ class Lane {
   void EndInjection();
   void WidenIfItMoves(Workshop& workshop);
 
+  // Tunnels are many and most are idle: what is small stands together.
   const int source_;
   const int destination_;
   std::optional<uint32_t> id_;
+  int error_ = 0;
   LaneState state_ = LaneState::kPipe;
   Wants wants_;
   Failure failure_ = Failure::kNone;
-  int error_ = 0;
+  Eagerness eagerness_ = Eagerness::kAtOnce;
+  bool wide_ = false;           // its buffers are as large as they become
+  bool bulk_ = false;           // the last read was large: splice the next one
+  bool refused_ = false;        // the kernel will not have the source in the sockmap any more
+  bool hung_up_ = false;        // the source's FIN has been seen
+  bool kicked_ = false;         // everything that came before the FIN has had its verdict
+  bool eof_ = false;            // and has been read: the source is finished
+  bool closing_ = false;        // end at the next quiet moment, or after closing_left_ bytes more
+  bool injecting_ = false;      // the outbox holds an injection
+  bool injected_ = false;       // which is done, and nobody has asked yet
+  bool batch_ordered_ = false;  // everything redirected before this batch has been written
 
   // Bytes that have left the source and not reached the destination: first those in memory, then those in the pipe.
   std::vector<uint8_t> outbox_;
@@ -155,30 +167,19 @@ class Lane {
   size_t pipe_bytes_ = 0;
 
   std::vector<uint8_t> injection_;  // waits for a moment when nothing is half sent
-  bool injecting_ = false;          // is what the outbox holds
-  bool injected_ = false;           // is done, and nobody has asked yet
 
-  Eagerness eagerness_ = Eagerness::kAtOnce;
   uint64_t burst_ = 0;                  // bytes since the last pause
   uint64_t answered_ = 0;               // what the other lane had moved at the last pause,
   uint64_t answered_before_burst_ = 0;  // and when the burst began
   Clock::time_point paused_at_{};
   int64_t credit_ = 0;  // how far the bursts speak for messages, see Pause()
 
-  bool wide_ = false;        // its buffers are as large as they become
-  bool bulk_ = false;        // the last read was large: splice the next one
-  bool refused_ = false;     // the kernel will not have the source in the sockmap any more
-  bool hung_up_ = false;     // the source's FIN has been seen
-  bool kicked_ = false;      // everything that came before the FIN has had its verdict
-  bool eof_ = false;         // and has been read: the source is finished
-  bool closing_ = false;     // end at the next quiet moment,
-  size_t closing_left_ = 0;  // or after so many bytes more
+  size_t closing_left_ = 0;
 
   uint64_t written_before_ = 0;  // what the destination had written when we were promoted
   uint64_t consumed_ = 0;        // passed bytes delivered, as last published
   uint64_t injected_bytes_ = 0;  // since the promotion
   uint64_t batch_ = 0;           // spilled bytes received and not published yet
-  bool batch_ordered_ = false;   // everything redirected before this batch has been written
 
   uint64_t relieved_ = 0;     // bytes of the batch for which there was room where they were
   uint32_t segments_in_ = 0;  // what the source had received when it was last asked whether it drops what comes,

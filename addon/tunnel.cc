@@ -126,8 +126,10 @@ void Tunnel::Release(Workshop& workshop) {
   }
   client_to_upstream_.Release(workshop);
   upstream_to_client_.Release(workshop);
-  const std::lock_guard<std::mutex> lock(counters_->mutex);
-  counters_->client = counters_->upstream = -1;
+  {
+    const std::lock_guard<std::mutex> lock(counters_->mutex);
+    counters_->client = counters_->upstream = -1;
+  }
   client_.Close();
   upstream_.Close();
 }

@@ -51,7 +51,8 @@ export class Tunnel {
 	readonly #onOver: (tunnel: Tunnel, stats: TunnelStats) => void;
 	readonly #openedAt = Date.now();
 	readonly #start = performance.now();
-	#since = this.#openedAt;
+	// How many milliseconds later it came to its carrier. A small number takes no memory of its own in V8, a date does.
+	#delay = 0;
 
 	/** @internal */
 	constructor(origin: TunnelOrigin) {
@@ -179,7 +180,7 @@ export class Tunnel {
 	/** @internal */
 	carriedBy(carrier: Carrier): void {
 		this.#carrier = carrier;
-		this.#since = Date.now();
+		this.#delay = Math.round(this.age);
 	}
 
 	/**
@@ -213,7 +214,7 @@ export class Tunnel {
 		const {clientToUpstream, upstreamToClient} = carrier.lanes();
 		return {
 			engine: carrier.engine,
-			since: new Date(this.#since),
+			since: new Date(this.#openedAt + this.#delay),
 			duration: this.age,
 			lastActivity: carrier.lastActivity(),
 			client, upstream, clientToUpstream, upstreamToClient,
