@@ -9,7 +9,7 @@ import {type Supervisor} from './supervise.ts';
 /**
 One end of a tunnel in Node's streams, and the direction that begins there.
 
-All of it is here, and found by its name: what is looked up by `client` or `upstream` is looked up anew each time, for each byte that comes and for each tunnel that is set up.
+One object for all that belongs to it: fields of the tunnel that are found by `client` or `upstream` would be looked up anew at each read and write.
 */
 export class Side implements Stallable {
 	readonly end: End;
@@ -49,14 +49,7 @@ export class Side implements Stallable {
 	}
 
 	/**
-	Bytes on their way out of Node.
-	*/
-	get queued(): number {
-		return internals(this.socket)._handle?.writeQueueSize ?? 0;
-	}
-
-	/**
-	Whether any have come since it was asked last.
+	Whether any have come since this was asked last.
 	*/
 	hasRead(): boolean {
 		const before = this.#read;
@@ -65,10 +58,17 @@ export class Side implements Stallable {
 	}
 
 	/**
-	Whether its buffers are to be bounded, after what it was last asked for.
+	Whether there were `boundAt` of them then.
 	*/
 	get isDue(): boolean {
 		return this.#read - this.#before >= this.boundAt;
+	}
+
+	/**
+	Bytes on their way out of Node.
+	*/
+	get queued(): number {
+		return internals(this.socket)._handle?.writeQueueSize ?? 0;
 	}
 
 	/**
