@@ -98,8 +98,8 @@ async function busyShare(): Promise<number> {
 	return Math.max(0, 1 - ((idle() - before) / (performance.now() - begin) / os.cpus().length));
 }
 
-async function measure({group, load, conditions, ownTime, times = 1}: Trial, contestant: Contestant, place: Place, seconds: number): Promise<Line> {
-	const warmUp = load.includes('--warmup') ? [] : ['--warmup', String(Math.min(0.3, seconds))];
+async function measure({group, load, conditions, ownTime, times = 1, patience = 0}: Trial, contestant: Contestant, place: Place, seconds: number): Promise<Line> {
+	const warmUp = load.includes('--warmup') ? [] : ['--warmup', String(Math.max(Math.min(0.3, seconds), contestant.isNode ? patience : 0))];
 	try {
 		const result = await measurePoint(contestant, ownTime ? load : [...load, '--seconds', String(times * seconds), ...warmUp], conditions);
 		const isAboutMemory = group === 'idle' || group === 'stalled';

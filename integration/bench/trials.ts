@@ -16,6 +16,9 @@ export type Trial = {
 	/** How many times as long as the others: the tail of a distribution needs many messages, and one hiccup of the machine must not be all of it. */
 	readonly times?: number;
 
+	/** For how many seconds contestants in Node are left alone before, as they give memory back when they have been idle for a while. */
+	readonly patience?: number;
+
 	/** It takes as long as it takes, whatever `--seconds` says. */
 	readonly ownTime?: boolean;
 };
@@ -177,9 +180,10 @@ function bulk(streams: number, direction: 'up' | 'down' | 'both', contestants: r
 function idle(tunnels: number, contestants: readonly string[]): Trial {
 	return {
 		name: `idle ${tunnels}`,
-		about: `${tunnels} tunnels, an echo in each, and then nothing for 40 seconds: Node gives memory back when it has been idle for a while`,
+		about: `${tunnels} tunnels, an echo in each, and then nothing: for 90 seconds where Node is in it, which gives memory back when it has been idle for a while`,
 		group: 'idle',
-		load: ['idle', '--tunnels', String(tunnels), '--warmup', '40'],
+		load: ['idle', '--tunnels', String(tunnels)],
+		patience: 90,
 		contestants,
 	};
 }
