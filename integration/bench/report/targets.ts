@@ -3,7 +3,7 @@ import {
 } from '../figures.ts';
 import {type Line} from '../line.ts';
 import {type Spread} from '../statistics.ts';
-import {trials} from '../trials.ts';
+import {trials, type Trial} from '../trials.ts';
 import {number, table, withSpread} from './format.ts';
 
 /** What was to be reached: a figure of one contestant against the same figure of others, or for itself. */
@@ -177,17 +177,29 @@ export function targetTable(lines: readonly Line[], which: 'all' | 'measured' = 
 
 /** Where another contestant that a user could pick is better than `auto`. */
 export function losses(lines: readonly Line[]): readonly string[] {
-	return trials.flatMap(({name, group, contestants}) => {
+	return trials.flatMap(trial => {
+		const {name, group, contestants} = trial;
 		const [figure, word] = comparedBy[group];
 		return contestants
 			.filter(other => other !== 'direct' && other !== 'textbook' && !ours.test(other))
 			.flatMap(other => {
 				const of = other === 'hand-connect' ? 'auto-connect' : 'auto';
-				const ratio = ratioOf(lines, name, of, other, figure);
-				const isLost = ratio !== undefined && (isSmallerBetter(figure) ? ratio.median > 1.05 : ratio.median < 0.95);
-				return isLost ? [`${name}: ${of} has ${number(ratio.median)} times the ${word} of ${other}.`] : [];
+				const ratio = compare(lines, trial, of, other);
+				const isLost = ratio !== undefined && (isSmallerBetter(figure) ? ratio > 1.05 : ratio < 0.95);
+				return isLost ? [`${name}: ${of} has ${number(ratio)} times the ${word} of ${other}.`] : [];
 			});
 	});
+}
+
+// What an idle process has taken does not depend on what the machine was doing just then, so the latest of both are compared, whenever that was.
+function compare(lines: readonly Line[], {name, group}: Trial, of: string, other: string): number | undefined {
+	const [figure] = comparedBy[group];
+	if (group !== 'idle') {
+		return ratioOf(lines, name, of, other, figure)?.median;
+	}
+
+	const [own, theirs] = [of, other].map(contestant => figureOf(lines, name, contestant, figure)?.median);
+	return own === undefined || theirs === undefined ? undefined : own / theirs;
 }
 
 function isSmallerBetter(figure: Figure): boolean {
