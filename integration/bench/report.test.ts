@@ -6,7 +6,7 @@ import {type Line} from './line.ts';
 import {addLine, addRun, readRaw} from './raw.ts';
 import {draw, plots} from './report/plots.ts';
 import {report} from './report/report.ts';
-import {choices, outcomeOf} from './report/targets.ts';
+import {choices, losses, outcomeOf} from './report/targets.ts';
 import {trials} from './trials.ts';
 
 test('the report is made of what was written', async t => {
@@ -42,6 +42,14 @@ test('auto is held against the better of the two that it chooses from', t => {
 	// Not against a third that is always lucky.
 	const lucky = [[100, 110], [110, 100], [100, 100]].flatMap(([sockmap, splice], repeat) => [line('auto', 100), line('sockmap', sockmap!), line('splice', splice!)].map(line => ({...line, repeat})));
 	t.is(choices(lucky)[0]!.ratio.median, 1);
+});
+
+test('where it loses, rates are compared within a run, and what idle tunnels take with the latest of each', t => {
+	const earlier = {run: '2026-01-01T00:00:00.000Z'};
+	const later = {run: '2026-01-02T00:00:00.000Z'};
+	t.deepEqual(losses([{...line('auto', 90), ...earlier}, {...line('haproxy', 100), ...earlier}, {...line('auto', 200), ...later}]), ['echo 1 × 64 B: auto has 0.9 times the rate of haproxy.']);
+	const idle = (contestant: string, rss: number): Line => ({...line(contestant, 0), trial: 'idle 4000', rss});
+	t.deepEqual(losses([{...idle('auto', 600), ...earlier}, {...idle('haproxy', 100), ...earlier}, {...idle('auto', 200), ...later}]), ['idle 4000: auto has 2 times the RSS for each tunnel of haproxy.']);
 });
 
 test('a plot is drawn without a browser', async t => {
