@@ -103,6 +103,7 @@ export const trials: readonly Trial[] = [
 		group: 'set-up',
 		// Until V8 has compiled what is there to be compiled, which is more with this package.
 		load: ['setup', '--tunnels', '16', '--warmup', '4'],
+		times: 8,
 		contestants: ['direct', 'http-proxy', 'stream', 'splice', 'sockmap', 'auto', 'haproxy', 'nginx', 'hand-connect', 'stream-connect', 'sockmap-connect', 'auto-connect'],
 	},
 
