@@ -155,7 +155,7 @@ class Lane {
   bool hung_up_ = false;        // the source's FIN has been seen
   bool kicked_ = false;         // everything that came before the FIN has had its verdict
   bool eof_ = false;            // and has been read: the source is finished
-  bool closing_ = false;        // end at the next quiet moment, or after closing_left_ bytes more
+  bool closing_ = false;        // end at the next quiet moment, or when closing_left_ bytes more have come
   bool injecting_ = false;      // the outbox holds an injection
   bool injected_ = false;       // which is done, and nobody has asked yet
   bool batch_ordered_ = false;  // everything redirected before this batch has been written
@@ -167,14 +167,13 @@ class Lane {
   size_t pipe_bytes_ = 0;
 
   std::vector<uint8_t> injection_;  // waits for a moment when nothing is half sent
+  size_t closing_left_ = 0;
 
   uint64_t burst_ = 0;                  // bytes since the last pause
   uint64_t answered_ = 0;               // what the other lane had moved at the last pause,
   uint64_t answered_before_burst_ = 0;  // and when the burst began
   Clock::time_point paused_at_{};
   int64_t credit_ = 0;  // how far the bursts speak for messages, see Pause()
-
-  size_t closing_left_ = 0;
 
   uint64_t written_before_ = 0;  // what the destination had written when we were promoted
   uint64_t consumed_ = 0;        // passed bytes delivered, as last published

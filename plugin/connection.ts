@@ -9,16 +9,10 @@ What TCP knows about the connection of a socket that Node holds.
 */
 export function look(socket: Socket): ConnectionStats | undefined {
 	const fd = tcpDescriptor(socket);
-	const seen = fd === undefined || native === undefined ? -1 : native.look(fd);
-	if (seen < 0) {
-		return undefined;
-	}
-
-	const retransmits = Math.floor(seen / word);
-	return {rtt: (seen - (retransmits * word)) / 1000, retransmits};
+	return fd !== undefined && native?.look(fd, answer) ? {rtt: answer[0]!, retransmits: answer[1]!} : undefined;
 }
 
-const word = 2 ** 32;
+const answer = new Float64Array(2);
 
 export function toConnectionStats({client, upstream}: Partial<Ends<NativeSummary>>): Ends<ConnectionStats | undefined> {
 	return {client: withoutTimes(client), upstream: withoutTimes(upstream)};

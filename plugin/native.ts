@@ -41,9 +41,9 @@ export type Native = {
 	bound(source: number, destination: number, isWide: boolean): void;
 
 	/**
-	What TCP knows about this connection now: the round-trip time in microseconds, and 2³² times the segments sent again. -1 if it is none.
+	Puts what TCP knows about this connection now into the first two places of `into`: the round-trip time, and the segments sent again. False if it is none.
 	*/
-	look(fd: number): number;
+	look(fd: number, into: Float64Array): boolean;
 
 	/**
 	Sets what is given and not zero. Throws a `NativeRefusal` that is an `Error`.

@@ -179,12 +179,13 @@ function bulk(streams: number, direction: 'up' | 'down' | 'both', contestants: r
 }
 
 function idle(tunnels: number, contestants: readonly string[]): Trial {
+	const patience = 90;
 	return {
 		name: `idle ${tunnels}`,
-		about: `${tunnels} tunnels, an echo in each, and then nothing: for 90 seconds where Node is in it, which gives memory back when it has been idle for a while`,
+		about: `${tunnels} tunnels, an echo in each, and then nothing: for ${patience} seconds where Node is in it, which gives memory back when it has been idle for a while`,
 		group: 'idle',
 		load: ['idle', '--tunnels', String(tunnels)],
-		patience: 90,
+		patience,
 		contestants,
 	};
 }

@@ -86,7 +86,7 @@ function where(last: Run): string {
 const method = [
 	'- Client, proxy and upstream run on the same machine and share its processors. So absolute figures are of this machine, and what counts is how contestants compare.',
 	'- Client and upstream are the same two programs for all, written in C++ with one thread and one epoll each. What the direct connection reaches shows how far they are from being the bottleneck. They check what they receive: the length of everything, and the bytes at both ends of each piece.',
-	'- Each point has fresh processes, warm-up, and a fixed time, which is eight times as long (fan-out: four times) where the tail of a distribution is what matters. The repeats of all contestants of a trial are interleaved, forwards and then backwards.',
+	'- Each point has fresh processes, warm-up, and a fixed time, which is eight times as long (fan-out: four times) where the tail of a distribution is what matters, and where tunnels are set up. The repeats of all contestants of a trial are interleaved, forwards and then backwards.',
 	'- Clients ask for tunnels by a WebSocket upgrade, which transparent proxies pass on and the upstream answers, or by CONNECT. No proxy here looks at WebSocket frames, so messages are bare bytes.',
 	'- HAProxy has one thread and nginx one worker, as Node has one thread for JavaScript.',
 	'- Latencies are in a histogram with buckets below 1 %. Where messages are sent at a fixed rate, latency counts from the time when a message was due, so a delay counts for all messages that it held up.',
