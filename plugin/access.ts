@@ -52,6 +52,8 @@ export type AccessOptions = {
 	Names and passwords, for the scheme Basic. Passwords are compared in constant time, and can be given as what `hashPassword()` makes of them.
 
 	@default Nobody is asked
+
+	@see https://www.rfc-editor.org/rfc/rfc7617
 	*/
 	readonly users?: Users;
 
@@ -59,13 +61,19 @@ export type AccessOptions = {
 	Finds out who has sent a request, by any means: returns a name, which becomes `tunnel.user`, or `true`. May be async. Everything else is answered with 407. Together with `users`, it is asked about those that are none of them.
 
 	Afterwards the request has no `Proxy-Authorization` any more.
+
+	@default Nobody is asked
+
+	@see https://www.rfc-editor.org/rfc/rfc9110#section-11.7
 	*/
 	readonly authenticate?: Authenticate;
 
 	/**
-	What browsers show next to the question for the password.
+	What browsers show next to the question for the password: printable ASCII.
 
 	@default 'proxy'
+
+	@see https://www.rfc-editor.org/rfc/rfc9110#section-11.5
 	*/
 	readonly realm?: string;
 
@@ -80,11 +88,15 @@ export type AccessOptions = {
 	After so many wrong credentials within a minute of each other, a client address is answered with 429 for a minute. The answer to each of them waits, from a tenth of a second up to five.
 
 	@default 20
+
+	@see https://www.rfc-editor.org/rfc/rfc6585#section-4
 	*/
 	readonly maxFailures?: number;
 
 	/**
 	Called with each request whose sender is known. Returns nothing, `{target}` to go elsewhere, or `{status, headers, body}` to answer that. May be async. The rules apply to the new target.
+
+	@default Everybody goes where they want
 	*/
 	readonly onRequest?: OnRequest;
 
@@ -92,17 +104,45 @@ export type AccessOptions = {
 	The proxy through which targets are reached: `http:`, `https:`, `socks5:`, `socks5h:`, `socks4:` or `socks4a:` with credentials if need be. A list is a chain, nearest first. A function is asked for each request, and may be async.
 
 	The addresses of names are up to the last proxy then, except for `socks5:` and `socks4:`.
+
+	@default None: targets are dialled from here
+
+	@see https://www.rfc-editor.org/rfc/rfc1928 SOCKS 5
 	*/
 	readonly upstreamProxy?: UpstreamProxy;
 };
 
+/**
+What to do with a request, if not what it asks for. See the option `onRequest`. Where it throws, or returns something else, the client is answered with 500.
+*/
 export type OnRequest = (target: Target, request: IncomingMessage, user: string | undefined) => Reaction | undefined | void | Promise<Reaction | undefined | void>;
 
+/**
+To go elsewhere, or to be answered.
+*/
 export type Reaction = {
+	/**
+	A target, or one that is written as `host:port`.
+	*/
 	readonly target: Target | string;
 } | {
+	/**
+	From 300 to 599. A client takes an answer of 2xx to CONNECT for a tunnel.
+	*/
 	readonly status: number;
+
+	/**
+	Of the answer, besides those that frame it.
+
+	@default {}
+	*/
 	readonly headers?: OutgoingHttpHeaders;
+
+	/**
+	Of the answer.
+
+	@default A sentence that names the target
+	*/
 	readonly body?: string | Uint8Array;
 };
 

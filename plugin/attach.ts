@@ -8,7 +8,14 @@ import {internals} from './internals.ts';
 The events of http-proxy, http-proxy-3, httpxy and their relatives that tell about a WebSocket. Nothing else of a proxy is touched.
 */
 export type ProxyLike = {
+	/**
+	As that of an `EventEmitter`.
+	*/
 	on(event: string, listener: (...arguments_: any[]) => void): unknown;
+
+	/**
+	The same.
+	*/
 	off(event: string, listener: (...arguments_: any[]) => void): unknown;
 };
 

@@ -7,7 +7,7 @@ import {type Attempts} from './attempts.ts';
 import {type Passwords} from './passwords.ts';
 
 /**
-Who sends the request: a name, which becomes `tunnel.user`, or `true` for somebody without a name. Anything else is answered with 407.
+Who sends the request: a name, which becomes `tunnel.user`, or `true` for somebody without a name. Anything else is answered with 407. Where it throws, with 500.
 */
 export type Authenticate = (request: IncomingMessage) => string | boolean | undefined | Promise<string | boolean | undefined>;
 

@@ -9,6 +9,10 @@ export type Target = {
 	A name in lower case without the final dot, an IPv4 address, or an IPv6 address in its shortest form and without brackets.
 	*/
 	readonly host: string;
+
+	/**
+	From 1 to 65,535.
+	*/
 	readonly port: number;
 };
 

@@ -9,6 +9,9 @@ import {remedy} from './remedy.ts';
 An engine that could not have a tunnel, and why.
 */
 export type Refusal = {
+	/**
+	The engine in question. Node's streams refuse nothing.
+	*/
 	readonly engine: NativeEngine;
 
 	/**
@@ -20,16 +23,49 @@ export type Refusal = {
 	What we were doing, in a few words.
 	*/
 	readonly step: string;
+
+	/**
+	The name of the kernel's error, such as `EPERM`, or one of ours, such as `ERR_SOCKMAP_NO_ADDON`. Missing where nothing failed, as for a TLS end.
+	*/
 	readonly code?: string;
+
+	/**
+	Its number, positive, if it is the kernel's.
+
+	@see https://man7.org/linux/man-pages/man3/errno.3.html
+	*/
 	readonly errno?: number;
+
+	/**
+	The system call that failed, such as `bpf`.
+	*/
 	readonly syscall?: string;
 };
 
+/**
+Whether an engine works here: `available`. If not, the rest says why.
+*/
 export type Capability = {readonly available: true} | ({readonly available: false} & Omit<Refusal, 'engine'>);
 
+/**
+What `capabilities()` has found out.
+*/
 export type Capabilities = {
+	/**
+	It takes Linux with BTF, and root, or `CAP_BPF`, `CAP_NET_ADMIN` and `CAP_PERFMON`, or pinned maps.
+
+	@see https://man7.org/linux/man-pages/man7/capabilities.7.html
+	*/
 	readonly sockmap: Capability;
+
+	/**
+	It takes Linux and the addon, and no privileges.
+	*/
 	readonly splice: Capability;
+
+	/**
+	Node's streams work everywhere.
+	*/
 	readonly stream: {readonly available: true};
 };
 
@@ -38,7 +74,9 @@ Which engines work here, and what the others would need.
 
 Each engine is tried for real the first time, which blocks for well under a second. The answer is remembered, unless it was due to a passing shortage.
 
-`pinPath` is what you would give to `sockmap()`.
+`pinPath` is what you would give to `sockmap()`. It never throws for what is missing: that is its answer.
+
+@see https://man7.org/linux/man-pages/man2/bpf.2.html
 */
 export function capabilities({pinPath}: {readonly pinPath?: string} = {}): Capabilities {
 	return {sockmap: toCapability(findMaps(pinPath).refusal), splice: toCapability(unavailability('splice')), stream: {available: true}};

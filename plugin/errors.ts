@@ -7,12 +7,14 @@ export class SockmapError extends Error {
 	override readonly name = 'SockmapError';
 
 	/**
-	The name of the error, such as `EPERM`, or one of ours: `ERR_SOCKMAP_UNAVAILABLE`, `ERR_SOCKMAP_CLOSED`.
+	The name of the error, such as `EPERM`, or one of ours: `ERR_SOCKMAP_UNAVAILABLE`, `ERR_SOCKMAP_NO_ADDON`, `ERR_SOCKMAP_DISABLED` (the addon is turned off by the environment), `ERR_SOCKMAP_CLOSED`, `ERR_SOCKMAP_DETACHED`.
 	*/
 	readonly code: string | undefined;
 
 	/**
 	The number of the error, such as 1 for `EPERM`.
+
+	@see https://man7.org/linux/man-pages/man3/errno.3.html
 	*/
 	readonly errno: number | undefined;
 
@@ -26,6 +28,7 @@ export class SockmapError extends Error {
 	*/
 	readonly step: string | undefined;
 
+	/** @internal */
 	constructor(message: string, details: SockmapErrorDetails = {}) {
 		super(message, {cause: details.cause});
 		this.code = details.code;

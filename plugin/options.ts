@@ -8,6 +8,9 @@ What carries a tunnel: the kernel's redirection from socket to socket, `splice(2
 */
 export type Engine = 'sockmap' | 'splice' | 'stream';
 
+/**
+Options of `sockmap()`. Times are milliseconds, sizes are bytes. Of those that are not given, or `undefined`, the default counts.
+*/
 export type Options = TunnelOptions & AccessOptions & {
 	/**
 	What carries the tunnels. `auto` takes the first of `sockmap`, `splice` and `stream` that is available, and on sockmap each direction of a tunnel goes to the kernel once its traffic has shown that this pays: messages do, a bulk transfer is cheaper in the relay's pipe. `sockmap` by name sends both there as soon as they are quiet. A named engine that is not available makes `sockmap()` throw.
@@ -15,6 +18,9 @@ export type Options = TunnelOptions & AccessOptions & {
 	A tunnel that its engine cannot carry, such as one with a TLS end, stays in Node's streams and says why in `tunnel.skipped`.
 
 	@default 'auto'
+
+	@see https://docs.kernel.org/bpf/map_sockmap.html
+	@see https://man7.org/linux/man-pages/man2/splice.2.html
 	*/
 	readonly engine?: 'auto' | Engine;
 
@@ -112,9 +118,11 @@ export type TunnelOptions = {
 	readonly maxLifetime?: number;
 
 	/**
-	Close a tunnel one of whose directions has ended, after this many milliseconds without a byte in the other one.
+	Close a tunnel one of whose directions has ended, after this many milliseconds without a byte in the other one. If zero, never.
 
 	@default 60_000
+
+	@see https://www.rfc-editor.org/rfc/rfc9293#section-3.6
 	*/
 	readonly halfClosedTimeout?: number;
 
@@ -124,6 +132,9 @@ export type TunnelOptions = {
 	Without the addon only `idle` can be set, by `socket.setKeepAlive()`. The rest is up to the system.
 
 	@default {idle: 60_000, interval: 10_000, count: 6}
+
+	@see https://www.rfc-editor.org/rfc/rfc9293#section-3.8.4
+	@see https://man7.org/linux/man-pages/man7/tcp.7.html
 	*/
 	readonly keepAlive?: false | Partial<KeepAlive>;
 
@@ -131,6 +142,8 @@ export type TunnelOptions = {
 	How many milliseconds what was sent may stay without an acknowledgement before the peer counts as dead (`TCP_USER_TIMEOUT`). If zero, the system's own limit applies. It needs the addon.
 
 	@default `idle` + `interval` × `count` of `keepAlive`, or 0 without `keepAlive`
+
+	@see https://www.rfc-editor.org/rfc/rfc5482
 	*/
 	readonly userTimeout?: number;
 
@@ -138,6 +151,8 @@ export type TunnelOptions = {
 	How many bytes per second go through a tunnel at most, in each direction. The kernel keeps to it (`SO_MAX_PACING_RATE`), on every engine, but not towards an end that is a Unix socket. It needs the addon: without it, this option makes `sockmap()` throw.
 
 	@default 0 (as many as will)
+
+	@see https://man7.org/linux/man-pages/man8/tc-fq.8.html
 	*/
 	readonly maxRate?: number;
 
@@ -151,14 +166,28 @@ export type TunnelOptions = {
 	readonly detach?: boolean;
 };
 
+/**
+The option `keepAlive` in full. See there for defaults.
+*/
 export type KeepAlive = {
+	/**
+	Milliseconds of silence before the first question, from 1 to 32,767,000 (`TCP_KEEPIDLE`).
+	*/
 	readonly idle: number;
+
+	/**
+	Milliseconds between two questions, from 1 to 32,767,000 (`TCP_KEEPINTVL`).
+	*/
 	readonly interval: number;
+
+	/**
+	How many questions may stay without an answer, from 1 to 127 (`TCP_KEEPCNT`).
+	*/
 	readonly count: number;
 };
 
 /**
-Options of one `tunnels.connect()`. They take precedence over those given to `sockmap()`.
+Options of one `tunnels.connect()` or `tunnels.forward()`. They take precedence over those given to `sockmap()`.
 */
 export type ConnectOptions = TunnelOptions & AccessOptions & Pick<Options, 'allow' | 'connectTimeout' | 'handshakeTimeout'> & {
 	/**
@@ -169,10 +198,13 @@ export type ConnectOptions = TunnelOptions & AccessOptions & Pick<Options, 'allo
 	readonly context?: unknown;
 };
 
+/**
+Where clients may go. See the option `allow`.
+*/
 export type Allow = ReadonlyArray<string | Rule> | AllowFunction;
 
 /**
-`user` is who `authenticate` or `users` found it to be.
+Decides about one request. `user` is who `authenticate` or `users` found it to be. Where it throws, the client is answered with 500.
 */
 export type AllowFunction = (target: Target, request: IncomingMessage, user?: string) => boolean | Promise<boolean>;
 

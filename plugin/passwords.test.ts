@@ -23,6 +23,12 @@ test('a hash made elsewhere is understood', async t => {
 	t.false(await passwords.verify('alice', 'Password'));
 });
 
+test('nothing, and what is no string, cannot be a password', async t => {
+	for (const password of ['', undefined, 5, {}]) {
+		await t.throwsAsync(hashPassword(password as string), {instanceOf: TypeError, message: 'Expected `password` to be a string that is not empty.'}); // eslint-disable-line no-await-in-loop
+	}
+});
+
 test('a hash is not a password', async t => {
 	const hash = await hashPassword('secret');
 	t.false(await new Passwords({alice: hash}).verify('alice', hash));

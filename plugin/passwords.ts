@@ -8,11 +8,17 @@ Names, and the password of each, or better what `hashPassword()` has made of it.
 export type Users = Readonly<Record<string, string>> | ReadonlyMap<string, string>;
 
 /**
-Makes of a password what can be kept in a file: `$scrypt$ln=14,r=8,p=1$salt$hash`, with salt and hash in base64 without padding.
+Makes of a password what can be kept in a file: `$scrypt$ln=14,r=8,p=1$salt$hash`, with salt and hash in base64 without padding. Takes tens of milliseconds and 16 MiB, on purpose.
 
+@throws {TypeError} It is no string, or empty.
+@see https://www.rfc-editor.org/rfc/rfc7914 scrypt
 @see https://github.com/P-H-C/phc-string-format/blob/master/phc-sf-spec.md
 */
 export async function hashPassword(password: string): Promise<string> {
+	if (typeof password !== 'string' || password === '') {
+		throw new TypeError('Expected `password` to be a string that is not empty.'); // Which it may nearly be, so it is not quoted.
+	}
+
 	const salt = randomBytes(16);
 	const hash = await derive(password, salt, 32, cost);
 	return `$scrypt$ln=${Math.log2(cost.N)},r=${cost.r},p=${cost.p}$${unpadded(salt)}$${unpadded(hash)}`;

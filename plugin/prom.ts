@@ -3,7 +3,10 @@ import {type TunnelsStats} from './stats.ts';
 import {type Tunnels} from './tunnels.ts';
 
 /**
-Shows the counters of `tunnels` to Prometheus. Needs `prom-client`, which is why it is not in the main module.
+Shows the counters of `tunnels` to Prometheus. Needs `prom-client`, which is why it is not in the main module. The names of the metrics begin with `prefix`, which is `http_proxy_sockmap_` by default.
+
+@throws {Error} `register` has a metric of that name already, as prom-client says. Give each `Tunnels` a prefix or a registry of its own.
+@see https://prometheus.io/docs/practices/naming/
 
 @example
 ```

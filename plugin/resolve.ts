@@ -5,7 +5,7 @@ import {canonical, familyOf} from './addresses.ts';
 import {formatTarget, type Target} from './authority.ts';
 
 /**
-Looks up all addresses of a name, as `dns.lookup()` with the option `all` does.
+Looks up all addresses of a name, as `dns.lookup()` with the option `all` does. After an error the client is answered with 502, or 503 where descriptors are exhausted.
 */
 export type Lookup = (hostname: string, options: LookupAllOptions, callback: (error: Error | null, addresses: readonly LookupAddress[]) => void) => void; // eslint-disable-line @typescript-eslint/no-restricted-types
 

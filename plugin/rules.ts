@@ -18,14 +18,22 @@ export type Rule = {
 	*/
 	readonly ports?: Ports;
 } | {
+	/**
+	Hosts that are denied, written in the same way.
+	*/
 	readonly deny: string | readonly string[];
 
 	/**
+	Ports, in the same way.
+
 	@default '*'
 	*/
 	readonly ports?: Ports;
 };
 
+/**
+One port from 1 to 65,535, a range such as `'8000-8999'`, several with commas, `'*'`, or a list of these.
+*/
 export type Ports = number | string | ReadonlyArray<number | string>;
 
 export type Verdict = 'allowed' | 'denied' | 'prohibited';

@@ -8,6 +8,10 @@ Carries the tunnels of a proxy outside of JavaScript where the kernel lets us.
 
 Give it a proxy to carry the WebSockets that come through it from here on, or leave the proxy out to use `connect()` and `splice()` only. Called again with the same proxy, it returns what it returned before, unless that was closed or detached.
 
+@throws {TypeError} `proxy` is none, or an option has a value that it cannot have. The message names the option and the value.
+@throws {SockmapError} The `engine` that was asked for is not available, or `maxRate` was given and there is no addon. It has the kernel's `code`, `errno` and `syscall` if a system call was refused, and the code `ERR_SOCKMAP_UNAVAILABLE` otherwise.
+@see https://www.rfc-editor.org/rfc/rfc6455 WebSocket, and https://www.rfc-editor.org/rfc/rfc9110#section-7.8 the upgrade that makes a tunnel
+
 @example
 ```
 import httpProxy from 'http-proxy';

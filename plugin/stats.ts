@@ -47,8 +47,18 @@ export type LaneStats = {
 	readonly state: 'stream' | 'pipe' | 'kernel' | 'spilling' | 'draining' | 'done';
 };
 
+/**
+The two directions of a tunnel.
+*/
 export type Lanes = {
+	/**
+	What the client sends.
+	*/
 	readonly clientToUpstream: LaneStats;
+
+	/**
+	What the upstream sends.
+	*/
 	readonly upstreamToClient: LaneStats;
 };
 
@@ -78,7 +88,9 @@ export type Ending = {
 };
 
 /**
-What the kernel knows about the connection to one end.
+What the kernel knows about the connection to one end (`TCP_INFO`).
+
+@see https://man7.org/linux/man-pages/man7/tcp.7.html
 */
 export type ConnectionStats = {
 	/**
@@ -92,7 +104,13 @@ export type ConnectionStats = {
 	readonly retransmits: number;
 };
 
+/**
+What there is to know about a tunnel. How it ended is there once it has.
+*/
 export type TunnelStats = Partial<Ending> & Lanes & {
+	/**
+	What carries it, or carried it last.
+	*/
 	readonly engine: Engine;
 
 	/**
@@ -109,6 +127,10 @@ export type TunnelStats = Partial<Ending> & Lanes & {
 	`undefined` for what is not TCP, and where there is no addon. Once the tunnel is over, what was known last.
 	*/
 	readonly client: ConnectionStats | undefined;
+
+	/**
+	The same for the other end.
+	*/
 	readonly upstream: ConnectionStats | undefined;
 
 	/**
@@ -117,26 +139,52 @@ export type TunnelStats = Partial<Ending> & Lanes & {
 	readonly duration: number;
 };
 
+/**
+What there is to know about all tunnels of one `sockmap()`, since it was called.
+*/
 export type TunnelsStats = {
 	/**
-	Tunnels now open. `byEngine` and `byKind` count these.
+	Tunnels now open.
 	*/
 	readonly open: number;
+
+	/**
+	Tunnels that were opened, whether they are over or not.
+	*/
 	readonly opened: number;
+
+	/**
+	Tunnels that are over.
+	*/
 	readonly closed: number;
 
 	/**
 	Closed ones by the reason of their `close`.
 	*/
 	readonly closedBy: Readonly<Record<Ending['reason'], number>>;
+
+	/**
+	Open ones by what carries them now.
+	*/
 	readonly byEngine: Readonly<Record<Engine, number>>;
+
+	/**
+	Open ones by where they came from.
+	*/
 	readonly byKind: Readonly<Record<'upgrade' | 'connect' | 'pair', number>>;
 
 	/**
-	Of all tunnels, open and closed.
+	Bytes of all tunnels, open and closed, by direction.
 	*/
 	readonly bytes: {
+		/**
+		What clients have sent.
+		*/
 		readonly clientToUpstream: number;
+
+		/**
+		What upstreams have sent.
+		*/
 		readonly upstreamToClient: number;
 	};
 

@@ -8,26 +8,36 @@ import {type CheckedTunnelOptions, type Engine} from './options.ts';
 import {type Ending, type Lanes, type TunnelStats} from './stats.ts';
 import {type Waiting} from './storm.ts';
 
+/**
+Where a tunnel came from: an upgrade through the proxy, `tunnels.connect()`, or `tunnels.splice()`.
+*/
 export type TunnelKind = 'upgrade' | 'connect' | 'pair';
 
 /**
 Two connected sockets whose bytes go to each other.
+
+Each direction ends by itself, with a FIN that comes after the last byte, and a reset at one end becomes one at the other.
+
+@see https://www.rfc-editor.org/rfc/rfc9293#section-3.6 Half-closed connections
 */
 export class Tunnel {
+	/**
+	Counts from 1, anew for each `sockmap()`.
+	*/
 	readonly id: number;
 
 	/**
-	Where it came from: an upgrade through the proxy, `tunnels.connect()`, or `tunnels.splice()`.
+	Where it came from.
 	*/
 	readonly kind: TunnelKind;
 
 	/**
-	Where a CONNECT request wanted to go.
+	Where a CONNECT request wanted to go. `undefined` for tunnels of another kind.
 	*/
 	readonly target: Target | undefined;
 
 	/**
-	Who has asked for it, as `users` or `authenticate` found out.
+	Who has asked for it, as `users` or `authenticate` found out. `undefined` if nobody was asked, or has no name.
 	*/
 	readonly user: string | undefined;
 
@@ -70,12 +80,17 @@ export class Tunnel {
 	/**
 	The sockets stay alive as long as the tunnel. After the promotion they carry no bytes, but they still tell addresses and counters, emit `end`, `close` and `timeout`, and end the tunnel when they are ended or destroyed.
 
-	With the option `detach` they are gone after the promotion, and asking for one throws a `SockmapError` with code `ERR_SOCKMAP_DETACHED`.
+	@throws {SockmapError} They are gone after the promotion, because of the option `detach`. The code is `ERR_SOCKMAP_DETACHED`.
 	*/
 	get client(): Socket {
 		return this.#socket('client');
 	}
 
+	/**
+	The other end. What is said of `client` is true of it, too.
+
+	@throws {SockmapError} See `client`.
+	*/
 	get upstream(): Socket {
 		return this.#socket('upstream');
 	}
@@ -87,6 +102,9 @@ export class Tunnel {
 		return this.#sockets === undefined;
 	}
 
+	/**
+	When the proxy had both ends: after the 101, the 200, or in `splice()`.
+	*/
 	get openedAt(): Date {
 		return new Date(this.#openedAt);
 	}
@@ -106,18 +124,23 @@ export class Tunnel {
 	}
 
 	/**
-	The engines that could not have it, each with its reason.
+	The engines that could not have it, each with its reason. Empty where the first one has it.
 	*/
 	get skipped(): readonly Refusal[] {
 		return this.#skipped;
 	}
 
+	/**
+	What it has moved, and how its connections are. Once it is over, how it ended; the figures stay then.
+
+	Each call makes some system calls. `tunnels.lastActivity()` is cheaper.
+	*/
 	stats(): TunnelStats {
 		return this.#final ?? this.#look();
 	}
 
 	/**
-	Closes it gracefully: what has been received so far is delivered both ways, then both ways end. Resolves once both sockets are closed.
+	Closes it gracefully: what has been received so far is delivered both ways, then both ways end. Resolves once both sockets are closed, which takes as long as the slower reader. May be called more than once.
 	*/
 	async close(): Promise<void> {
 		const {closed} = this;
@@ -129,7 +152,9 @@ export class Tunnel {
 	}
 
 	/**
-	Closes it at once: both ends get a reset, and bytes under way are lost.
+	Closes it at once: both ends get a reset, and bytes under way are lost. Does nothing once it is over.
+
+	@see https://www.rfc-editor.org/rfc/rfc9293#section-3.10.5 ABORT
 	*/
 	reset(): void {
 		if (this.#final === undefined) {

@@ -27,6 +27,11 @@ import {StreamCarrier} from './stream.ts';
 import {Totals} from './totals.ts';
 import {Tunnel, type TunnelOrigin} from './tunnel.ts';
 
+/**
+The events of `Tunnels`, with the arguments of their listeners.
+
+What a listener throws is an uncaught exception, as it would be anywhere, and does the tunnel no harm.
+*/
 export type TunnelsEvents = {
 	/**
 	A tunnel was opened. It is in Node's streams, and stays there if somebody listens to the `data` of its sockets by the end of this event.
@@ -59,6 +64,9 @@ type OwnAttempt = Pick<Attempt, 'tunnel' | 'stream' | 'engines'>;
 /** @internal */
 export type Attach = (how: {readonly handshakeTimeout: number; readonly onUpgrade: (upgrade: Upgrade) => void}) => () => void;
 
+/**
+The tunnels of a proxy. What `sockmap()` returns; there is no other way to make one.
+*/
 export class Tunnels extends EventEmitter<TunnelsEvents> {
 	readonly #options: CheckedOptions;
 	readonly #choice: Choice;
@@ -102,6 +110,13 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 
 	The client gets an answer in any case: 400 for a malformed target, 403 for one that is not allowed, 502 for one that cannot be reached, 503 for one tunnel too many, 504 for one that does not answer in time. Resolves with the tunnel, or with `undefined` if there is none.
 
+	`head` is what the client has sent already, from the server's event `connect`. `options` come before those of `sockmap()`, for this one.
+
+	@throws {TypeError} `socket` is not a `net.Socket`, `head` no bytes, or an option has a value that it cannot have.
+	@throws {SockmapError} `maxRate` was given and there is no addon.
+	@see https://www.rfc-editor.org/rfc/rfc9110#section-9.3.6 CONNECT
+	@see https://www.rfc-editor.org/rfc/rfc9209 Proxy-Status, which says why there is no tunnel
+
 	@example
 	```
 	server.on('connect', (request, socket, head) => tunnels.connect(request, socket, head));
@@ -123,7 +138,10 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 	/**
 	Forwards a request for plain HTTP, as a proxy gets it (`GET http://example.com/`), under the rules of `connect()`. Together they make a complete forward proxy.
 
-	The client gets an answer in any case. Resolves once it has begun.
+	The client gets an answer in any case: 400 for a URL that is none of plain HTTP, and otherwise as for `connect()`. Resolves once it has begun.
+
+	@throws {TypeError} An option has a value that it cannot have.
+	@see https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2 The absolute form of a request target
 
 	@example
 	```
@@ -142,7 +160,11 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 	/**
 	Carries the tunnel between two connected sockets, which may be piped to each other already or not. For proxies written by hand.
 
-	The sockets belong to the tunnel from here on. Close them by closing it.
+	The sockets belong to the tunnel from here on. Close them by closing it. `context` can be anything, to be found again as `tunnel.context`.
+
+	@throws {TypeError} One of them is not a `net.Socket`, or an option has a value that it cannot have.
+	@throws {SockmapError} After `close()`, with code `ERR_SOCKMAP_CLOSED`; or `maxRate` was given and there is no addon.
+	@see https://man7.org/linux/man-pages/man2/splice.2.html What carries it where sockmap cannot
 	*/
 	splice(client: Socket, upstream: Socket, context?: unknown, options: TunnelOptions = {}): Tunnel {
 		if (this.#closing) {
@@ -155,6 +177,9 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 		});
 	}
 
+	/**
+	Counters of all tunnels since the beginning, open and closed ones.
+	*/
 	stats(): TunnelsStats {
 		return {...this.#totals.stats(this.#open), dialling: this.#gate.dialling, wrongCredentials: this.#gate.attempts.total};
 	}
@@ -177,7 +202,9 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 	/**
 	Detaches from the proxy and closes every tunnel gracefully. Resolves after the last `close`.
 
-	With a `timeout`, what is left after so many milliseconds is reset.
+	With a `timeout`, what is left after so many milliseconds is reset. Without one, it takes as long as the slowest reader.
+
+	After it, upgrades are the proxy's own again, `connect()` and `forward()` answer 503, and `splice()` throws.
 	*/
 	async close({timeout}: {readonly timeout?: number} = {}): Promise<void> {
 		const timer = timeout === undefined ? undefined : setTimeout(() => {
@@ -191,12 +218,15 @@ export class Tunnels extends EventEmitter<TunnelsEvents> {
 	}
 
 	/**
-	Let open tunnels keep the process alive, as they do by default, or not.
+	Has open tunnels keep the process alive, as they do by default.
 	*/
 	ref(): this {
 		return this.#setRef(true);
 	}
 
+	/**
+	Lets the process end while tunnels are open, as `unref()` of a socket does.
+	*/
 	unref(): this {
 		return this.#setRef(false);
 	}

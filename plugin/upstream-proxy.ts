@@ -12,15 +12,28 @@ One proxy, or a chain of them, nearest first.
 */
 export type ProxyChain = ProxyUrl | readonly ProxyUrl[];
 
+/**
+Where a proxy listens, with the credentials for it if need be: `http://user:password@proxy.example:3128`.
+
+@see https://www.rfc-editor.org/rfc/rfc3986#section-3.2.1 Credentials in a URL
+*/
 export type ProxyUrl = string | URL | {
+	/**
+	The same where `tls` comes with it.
+	*/
 	readonly url: string | URL;
 
 	/**
 	For the connection to an `https:` proxy, such as `ca`.
+
+	@default What Node does: certificates are verified against its own list of authorities
 	*/
 	readonly tls?: ConnectionOptions;
 };
 
+/**
+The next proxy, or a function that finds it for each request; `undefined` and an empty list stand for none. Where it throws, the client is answered with 500. See the option `upstreamProxy`.
+*/
 export type UpstreamProxy = ProxyChain | ((request: IncomingMessage, target: Target) => ProxyChain | undefined | Promise<ProxyChain | undefined>);
 
 export type NextProxy = {

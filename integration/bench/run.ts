@@ -6,6 +6,7 @@ import {thisMachine} from './machine.ts';
 import {measurePoint, type Result} from './point.ts';
 import {addLine, addRun, readRaw} from './raw.ts';
 import {leftOut, type Trial} from './trials.ts';
+import {undisturbed} from './undisturbed.ts';
 
 export type Plan = {
 	readonly points: ReadonlyArray<{readonly trial: Trial; readonly names: readonly string[]}>;
@@ -101,8 +102,11 @@ async function busyShare(): Promise<number> {
 async function measure({group, load, conditions, ownTime, times = 1, patience = 0}: Trial, contestant: Contestant, place: Place, seconds: number): Promise<Line> {
 	const warmUp = load.includes('--warmup') ? [] : ['--warmup', String(Math.max(Math.min(0.3, seconds), contestant.isNode ? patience : 0))];
 	try {
-		const result = await measurePoint(contestant, ownTime ? load : [...load, '--seconds', String(times * seconds), ...warmUp], conditions);
+		const measureOnce = async () => measurePoint(contestant, ownTime ? load : [...load, '--seconds', String(times * seconds), ...warmUp], conditions);
 		const isAboutMemory = group === 'idle' || group === 'stalled';
+		const result = isAboutMemory ? await measureOnce() : await undisturbed(measureOnce, share => {
+			console.log(`  ${contestant.name.padEnd(20)} again: the host took ${Math.round(share * 100)} % of the processors meanwhile`);
+		});
 		// A thousand tunnels a second are opened even on a slow machine.
 		const opening = result.tunnels / 1000;
 		const counted = !isAboutMemory && place.repeat === 1 && contestant.command !== undefined
