@@ -1,6 +1,6 @@
 import process from 'node:process';
 import {parseArgs} from 'node:util';
-import {contestants} from './contestants.ts';
+import {contestants, type Conditions} from './contestants.ts';
 import {measurePoint, type Result} from './point.ts';
 import {spread} from './statistics.ts';
 
@@ -13,9 +13,12 @@ import {spread} from './statistics.ts';
 const split = process.argv.indexOf('--', 2);
 const [own, load] = [process.argv.slice(2, split), process.argv.slice(split + 1)];
 const {positionals, values} = parseArgs({
-	args: own, allowPositionals: true, options: {repeats: {type: 'string', default: '3'}, block: {type: 'boolean', default: false}},
+	args: own, allowPositionals: true, options: {repeats: {type: 'string', default: '3'}, block: {type: 'boolean', default: false}, beside: {type: 'string'}},
 });
-const conditions = values.block ? {block: {milliseconds: 20, every: 50}} : {};
+const conditions: Conditions = {
+	...(values.block && {block: {milliseconds: 20, every: 50}}),
+	...((values.beside === 'client' || values.beside === 'upstream') && {beside: values.beside}),
+};
 const names = positionals.flatMap(list => list.split(','));
 const results = new Map<string, Result[]>(names.map(name => [name, []]));
 for (let repeat = 0; repeat < Number(values.repeats); repeat++) {
