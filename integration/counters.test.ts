@@ -107,6 +107,7 @@ onEachEngine('promotions and spills are counted by the direction, and only where
 
 	upstream.write('pong');
 	await read(client, 4);
+	await untilCounted(tunnel, [400, 4]);
 	t.like(tunnel.stats().upstreamToClient, {bytes: 4, redirected: isSockmap ? 4 : 0, spilled: 0, spills: 0});
 	t.like(tunnel.stats().clientToUpstream, {bytes: 400, redirected: isSockmap ? 400 : 0, spilled: 0, spills: 0});
 
@@ -390,6 +391,7 @@ async function transfer(t: ExecutionContext, {client, upstream, tunnel}: Ends): 
 	upstream.write(back);
 	const [one, other] = await within('everything arrives', Promise.all([read(upstream, there.length), read(client, back.length)]));
 	t.true(same(one, there) && same(other, back));
+	await untilCounted(tunnel, [there.length, back.length]);
 	t.true(tunnel.stats().reason === undefined);
 }
 
@@ -399,6 +401,11 @@ async function endWithFins(running: RunningProxy, {client, upstream, tunnel}: En
 	upstream.end();
 	await readToEnd(client);
 	return running.closeOf(tunnel);
+}
+
+// The relay counts what it has sent, and a reader can be faster than that.
+async function untilCounted(tunnel: Tunnel, bytes: readonly [number, number]): Promise<void> {
+	await until('what was read is counted', () => bytesOf(tunnel.stats()).every((count, direction) => count >= bytes[direction]!));
 }
 
 function bytesOf({clientToUpstream, upstreamToClient}: TunnelStats): [number, number] {
