@@ -6,7 +6,7 @@ import {promisify} from 'node:util';
 import type {ExecutionContext} from 'ava';
 import type {Tunnel, TunnelStats} from '../plugin/index.ts';
 import {
-	connectRequest, kinds, startEnds, upgradeRequest, type Ends, type Kind,
+	connectRequest, kinds, startEnds, untilCounted, upgradeRequest, type Ends, type Kind,
 } from './ends.ts';
 import {assertCarriedBy, onEachEngine, type Carrier} from './engines.ts';
 import {nothingIsLeft} from './leaks.ts';
@@ -107,7 +107,7 @@ onEachEngine('promotions and spills are counted by the direction, and only where
 
 	upstream.write('pong');
 	await read(client, 4);
-	await untilCounted(tunnel, [400, 4]);
+	await untilCounted(tunnel, 400, 4);
 	t.like(tunnel.stats().upstreamToClient, {bytes: 4, redirected: isSockmap ? 4 : 0, spilled: 0, spills: 0});
 	t.like(tunnel.stats().clientToUpstream, {bytes: 400, redirected: isSockmap ? 400 : 0, spilled: 0, spills: 0});
 
@@ -391,7 +391,7 @@ async function transfer(t: ExecutionContext, {client, upstream, tunnel}: Ends): 
 	upstream.write(back);
 	const [one, other] = await within('everything arrives', Promise.all([read(upstream, there.length), read(client, back.length)]));
 	t.true(same(one, there) && same(other, back));
-	await untilCounted(tunnel, [there.length, back.length]);
+	await untilCounted(tunnel, there.length, back.length);
 	t.true(tunnel.stats().reason === undefined);
 }
 
@@ -401,11 +401,6 @@ async function endWithFins(running: RunningProxy, {client, upstream, tunnel}: En
 	upstream.end();
 	await readToEnd(client);
 	return running.closeOf(tunnel);
-}
-
-// The relay counts what it has sent, and a reader can be faster than that.
-async function untilCounted(tunnel: Tunnel, bytes: readonly [number, number]): Promise<void> {
-	await until('what was read is counted', () => bytesOf(tunnel.stats()).every((count, direction) => count >= bytes[direction]!));
 }
 
 function bytesOf({clientToUpstream, upstreamToClient}: TunnelStats): [number, number] {

@@ -2,7 +2,9 @@ import {once} from 'node:events';
 import type net from 'node:net';
 import type {ExecutionContext} from 'ava';
 import type {SockmapError, Tunnel} from '../plugin/index.ts';
-import {connectRequest, kinds, startEnds, upgradeRequest, type Kind} from './ends.ts';
+import {
+	connectRequest, kinds, startEnds, untilCounted, upgradeRequest, type Kind,
+} from './ends.ts';
 import {assertCarriedBy, onEngines, type Carrier} from './engines.ts';
 import {descriptors} from './holdings.ts';
 import {nothingIsLeft} from './leaks.ts';
@@ -71,8 +73,7 @@ for (const kind of kinds) {
 		t.is(tunnel.context, undefined);
 
 		await within('bytes go both ways', exchange(client, upstream));
-		// The relay counts what it has sent, and a reader can be faster than that.
-		await until('what was read is counted', () => tunnel.stats().clientToUpstream.bytes >= 80);
+		await untilCounted(tunnel, 80, 100);
 		t.is(tunnel.stats().clientToUpstream.bytes, 80);
 		t.is(typeof tunnel.stats().client?.rtt, 'number');
 		t.true(Date.now() - running.tunnels.lastActivity(tunnel).getTime() < 60_000);

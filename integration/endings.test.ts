@@ -4,7 +4,7 @@ import process from 'node:process';
 import type {ExecutionContext} from 'ava';
 import type {Tunnel, TunnelStats} from '../plugin/index.ts';
 import {
-	connectRequest, kinds, startEnds, type Ends, type Kind,
+	connectRequest, kinds, startEnds, untilCounted, type Ends, type Kind,
 } from './ends.ts';
 import {onEachEngine, type Carrier} from './engines.ts';
 import {nothingIsLeft} from './leaks.ts';
@@ -134,10 +134,7 @@ const endings: Readonly<Record<string, Ending>> = {
 		async happens(t, {client, upstream, tunnel}, running) {
 			client.write('to the upstream');
 			upstream.write('to the client');
-			await until('both are counted', () => {
-				const {clientToUpstream, upstreamToClient} = tunnel.stats();
-				return clientToUpstream.bytes === 15 && upstreamToClient.bytes === 13;
-			});
+			await untilCounted(tunnel, 15, 13);
 			const closing = tunnel.close();
 			const [there, back] = await Promise.all([readToEnd(upstream), readToEnd(client)]);
 			t.is(textOf(there), 'to the upstream');

@@ -3,6 +3,7 @@ import type {ExecutionContext} from 'ava';
 import type {Tunnel} from '../plugin/index.ts';
 import {settled, type Carrier} from './engines.ts';
 import {startProxy, type ProxyOptions, type RunningProxy} from './proxy.ts';
+import {until} from './until.ts';
 import {startUpstream, switchingProtocols} from './upstream.ts';
 import {dial, readHead} from './wire.ts';
 
@@ -12,6 +13,16 @@ export type Ends = {
 	readonly upstream: net.Socket;
 	readonly tunnel: Tunnel;
 };
+
+/**
+Waits until the tunnel has counted so many bytes each way. The relay counts what it has sent, and a reader can be faster than that.
+*/
+export async function untilCounted(tunnel: Tunnel, clientToUpstream: number, upstreamToClient: number): Promise<void> {
+	await until('what went through is counted', () => {
+		const stats = tunnel.stats();
+		return stats.clientToUpstream.bytes === clientToUpstream && stats.upstreamToClient.bytes === upstreamToClient;
+	});
+}
 
 export type Kind = 'upgrade' | 'connect';
 

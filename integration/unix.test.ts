@@ -7,7 +7,7 @@ import {performance} from 'node:perf_hooks';
 import {setTimeout as wait} from 'node:timers/promises';
 import type {ExecutionContext} from 'ava';
 import type {TunnelStats} from '../plugin/index.ts';
-import {upgradeRequest, type Ends} from './ends.ts';
+import {untilCounted, upgradeRequest, type Ends} from './ends.ts';
 import {onEngines, type Carrier} from './engines.ts';
 import {nothingIsLeft} from './leaks.ts';
 import {pattern, same} from './pattern.ts';
@@ -79,10 +79,7 @@ const endings: Readonly<Record<string, Ending>> = {
 		async happens(t, {client, upstream, tunnel}) {
 			client.write('to the upstream');
 			upstream.write('to the client');
-			await until('both are counted', () => {
-				const {clientToUpstream, upstreamToClient} = tunnel.stats();
-				return clientToUpstream.bytes === 15 && upstreamToClient.bytes === 13;
-			});
+			await untilCounted(tunnel, 15, 13);
 			const closing = tunnel.close();
 			const [there, back] = await Promise.all([readToEnd(upstream), readToEnd(client)]);
 			t.is(textOf(there), 'to the upstream');

@@ -2,13 +2,15 @@ import {readFileSync} from 'node:fs';
 import test from 'ava';
 import ts from 'typescript';
 
-for (const {name, declaration} of [...exportsOf('index.ts'), ...exportsOf('prom.ts')]) {
+const main = exportsOf('index.ts');
+
+for (const {name, declaration} of [...main, ...exportsOf('prom.ts')]) {
 	test(`${name} says what it means, and so does each of its members`, t => {
 		t.deepEqual([declaration, ...membersOf(declaration)].filter(node => !isExplained(node)).map(node => nameOf(node)), []);
 	});
 }
 
-for (const {name, declaration} of exportsOf('index.ts').filter(({name}) => name.endsWith('Options'))) {
+for (const {name, declaration} of main.filter(({name}) => name.endsWith('Options'))) {
 	test(`each of ${name} says what holds without it`, t => {
 		const options = membersOf(declaration);
 		t.true(options.length > 0);

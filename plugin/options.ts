@@ -122,7 +122,7 @@ export type TunnelOptions = {
 
 	@default 60_000
 
-	@see https://www.rfc-editor.org/rfc/rfc9293#section-3.6
+	@see https://www.rfc-editor.org/rfc/rfc9293#section-3.6.1
 	*/
 	readonly halfClosedTimeout?: number;
 

@@ -18,7 +18,7 @@ Two connected sockets whose bytes go to each other.
 
 Each direction ends by itself, with a FIN that comes after the last byte, and a reset at one end becomes one at the other.
 
-@see https://www.rfc-editor.org/rfc/rfc9293#section-3.6 Half-closed connections
+@see https://www.rfc-editor.org/rfc/rfc9293#section-3.6.1 Half-closed connections
 */
 export class Tunnel {
 	/**
@@ -133,7 +133,7 @@ export class Tunnel {
 	/**
 	What it has moved, and how its connections are. Once it is over, how it ended; the figures stay then.
 
-	Each call makes some system calls. `tunnels.lastActivity()` is cheaper.
+	As long as it is open, each call asks TCP about both connections.
 	*/
 	stats(): TunnelStats {
 		return this.#final ?? this.#look();

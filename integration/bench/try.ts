@@ -15,10 +15,12 @@ const [own, load] = [process.argv.slice(2, split), process.argv.slice(split + 1)
 const {positionals, values} = parseArgs({
 	args: own, allowPositionals: true, options: {repeats: {type: 'string', default: '3'}, block: {type: 'boolean', default: false}, beside: {type: 'string'}},
 });
-const conditions: Conditions = {
-	...(values.block && {block: {milliseconds: 20, every: 50}}),
-	...((values.beside === 'client' || values.beside === 'upstream') && {beside: values.beside}),
-};
+const {beside} = values;
+if (beside !== undefined && beside !== 'client' && beside !== 'upstream') {
+	throw new Error(`Expected \`--beside\` to be client or upstream, but got ${beside}.`);
+}
+
+const conditions: Conditions = {...(values.block && {block: {milliseconds: 20, every: 50}}), ...(beside && {beside})};
 const names = positionals.flatMap(list => list.split(','));
 const results = new Map<string, Result[]>(names.map(name => [name, []]));
 for (let repeat = 0; repeat < Number(values.repeats); repeat++) {
