@@ -21,13 +21,13 @@ constexpr int64_t kBreakEven = 160 * 1024;
 constexpr int64_t kUnasked = 64 * 1024;
 // After sixteen messages, then.
 constexpr int64_t kConvincing = 15 * kBreakEven;
-// Or 256 small ones that come often. In a tunnel that speaks now and then, they cost the same both ways, and are faster
-// here.
+// Of small ones that come often it takes 256: sixteen are over before it shows how many tunnels speak at once.
 constexpr int64_t kSmall = kBreakEven / 16;
 constexpr std::chrono::milliseconds kOften{10};
 // So many sockets that are ready at once share a wake-up of the relay, where each takes one of a kernel worker. But
 // what the relay has to know of very many tunnels does not fit the processor's cache.
 constexpr int kShared = 8;
+// And where so many tunnels speak now and then, the senders keep the workers' processors busy.
 constexpr size_t kCrowd = 1000;
 // With more of them, workers do at the same time what the relay does one after the other.
 const bool kFewProcessors = std::thread::hardware_concurrency() <= 2;
@@ -101,8 +101,10 @@ void Lane::Pause(const Workshop& workshop) {
 
 int64_t Lane::Earned(const Workshop& workshop) const {
   if (burst_ < kWorthSplicing) {
-    if (workshop.ready < kShared) return workshop.now - paused_at_ < kOften ? kSmall : 0;
-    return kFewProcessors && workshop.tunnels < kCrowd ? -kBreakEven : kBreakEven;
+    const bool crowded = workshop.tunnels >= kCrowd;
+    if (workshop.ready >= kShared) return kFewProcessors && !crowded ? -kBreakEven : kBreakEven;
+    if (workshop.now - paused_at_ < kOften) return kSmall;
+    return crowded ? 0 : kBreakEven;
   }
 
   // Between the last burst and this one there was an answer, and there was none while this one came.
