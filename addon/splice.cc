@@ -24,10 +24,10 @@ constexpr int64_t kConvincing = 15 * kBreakEven;
 // Of small ones that come often it takes 256: sixteen are over before it shows how many tunnels speak at once.
 constexpr int64_t kSmall = kBreakEven / 16;
 constexpr std::chrono::milliseconds kOften{10};
-// So many sockets that are ready at once share a wake-up of the relay, where each takes one of a kernel worker. But
-// what the relay has to know of very many tunnels does not fit the processor's cache.
+// So many sockets that are ready at once share a wake-up of the relay, where each takes one of a kernel worker.
 constexpr int kShared = 8;
-// And where so many tunnels speak now and then, the senders keep the workers' processors busy.
+// But what the relay has to know of so many tunnels does not fit the processor's cache. And where they speak now and
+// then, the senders keep the workers' processors busy.
 constexpr size_t kCrowd = 1000;
 // With more of them, workers do at the same time what the relay does one after the other.
 const bool kFewProcessors = std::thread::hardware_concurrency() <= 2;

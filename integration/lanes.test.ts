@@ -73,7 +73,7 @@ for (const [pause, title] of [[0, 'auto has small messages that come often in th
 		const promotions = () => tunnel.stats().clientToUpstream.promotions;
 		let rounds = 0;
 		let rare = 0;
-		while (promotions() === 0 && rounds < 3000) {
+		while (promotions() === 0 && rounds < (pause === 0 ? 3000 : 300)) {
 			const begin = performance.now();
 			await within('a message has an answer', exchange({client, upstream}, Buffer.from('a message'))); // eslint-disable-line no-await-in-loop
 			await wait(pause); // eslint-disable-line no-await-in-loop
