@@ -2,12 +2,21 @@ import test from 'ava';
 import {figureOf, ratioOf} from './figures.ts';
 import {type Line} from './line.ts';
 import {matches} from './matching.ts';
-import {median, spread} from './statistics.ts';
+import {intervalOfMedian, median, spread} from './statistics.ts';
 
 test('the median is the middle one, or lies between the two in the middle', t => {
 	t.is(median([3, 1, 2]), 2);
 	t.is(median([4, 1, 3, 2]), 2.5);
 	t.deepEqual(spread([5, 9, 1]), {median: 5, min: 1, max: 9});
+});
+
+test('the interval leaves out as many values on each side as chance allows', t => {
+	const numbers = (count: number) => Array.from({length: count}, (_, index) => count - index);
+	t.is(intervalOfMedian(numbers(5)), undefined); // 2 of 32 is more than 5 %.
+	t.deepEqual(intervalOfMedian(numbers(6)), [1, 6]); // 2 of 64.
+	t.deepEqual(intervalOfMedian(numbers(9)), [2, 8]); // As in tables of the sign test.
+	t.deepEqual(intervalOfMedian(numbers(25)), [8, 18]);
+	t.deepEqual(spread(numbers(9)).interval, [2, 8]);
 });
 
 test('a ratio is taken within a repeat, and only then is its median', t => {

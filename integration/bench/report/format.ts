@@ -1,4 +1,4 @@
-import {type Spread} from '../statistics.ts';
+import {type Interval, type Spread} from '../statistics.ts';
 
 /** Three digits, and thousands apart. */
 export function number(value: number): string {
@@ -15,6 +15,10 @@ export function number(value: number): string {
 /** The median, and the least and the most in parentheses. */
 export function withSpread({median, min, max}: Spread, scale = 1): string {
 	return min === max ? number(median * scale) : `${number(median * scale)} (${number(min * scale)}–${number(max * scale)})`;
+}
+
+export function fromTo([from, to]: Interval): string {
+	return `${number(from)}–${number(to)}`;
 }
 
 export function row(cells: readonly string[]): string {

@@ -43,7 +43,7 @@ export function report({runs, lines}: Raw, drawn: readonly string[]): string {
 		'## How it is measured',
 		method,
 		'## What was to be reached',
-		'Every line is about medians. Ratios are taken within a repeat, between points that were measured within seconds of each other, and then their median.',
+		'Every line is about medians. Ratios are taken within a repeat, between points that were measured within seconds of each other, and then their median. *95 %* is where that lies with such certainty, by the sign test, which takes six repeats; an aim that is in there has neither been missed for sure nor reached for sure.',
 		targetTable(lines),
 		'## Where we lose',
 		lost.length === 0 ? 'Nowhere by more than 5 %.' : ['By more than 5 %, against what a user could pick instead:', '', ...lost.map(text => `- ${text}`)].join('\n'),

@@ -2,9 +2,11 @@ import {
 	type Figure, figureOf, linesOf, ratioOf,
 } from '../figures.ts';
 import {type Line} from '../line.ts';
-import {type Spread} from '../statistics.ts';
+import {mapped, type Spread} from '../statistics.ts';
 import {trials, type Trial} from '../trials.ts';
-import {number, table, withSpread} from './format.ts';
+import {
+	fromTo, number, table, withSpread,
+} from './format.ts';
 
 /** What was to be reached: a figure of one contestant against the same figure of others, or for itself. */
 export type Target = {
@@ -111,7 +113,7 @@ const targets: readonly Target[] = [
 export function outcomeOf(target: Target, lines: readonly Line[]): Outcome {
 	const {what, scale = 1, unit = target.against === undefined ? '' : ' ×'} = target;
 	const measured = reach(target, lines);
-	const reached = measured && {median: measured.median * scale, min: measured.min * scale, max: measured.max * scale};
+	const reached = measured && mapped(measured, value => value * scale);
 	const isReached = reached !== undefined && ('atLeast' in target ? reached.median >= target.atLeast : reached.median <= target.atMost);
 	const aim = 'atLeast' in target ? `≥ ${target.atLeast}${unit}` : `≤ ${target.atMost}${unit}`;
 	return {
@@ -157,21 +159,19 @@ export function choices(lines: readonly Line[]): ReadonlyArray<{readonly trial: 
 		const [sockmap, splice] = (['sockmap', 'splice'] as const).map(contestant => figureOf(ofRun, name, contestant, figure)!.median);
 		const better = (isSmallerBetter(figure) ? sockmap! < splice! : sockmap! > splice!) ? 'sockmap' : 'splice';
 		const ratio = ratioOf(ofRun, name, 'auto', better, figure)!;
-		return [{trial: `${name} (${better})${figure === 'p99' ? ', p99' : ''}`, ratio: isSmallerBetter(figure) ? inverted(ratio) : ratio}];
+		return [{trial: `${name} (${better})${figure === 'p99' ? ', p99' : ''}`, ratio: isSmallerBetter(figure) ? mapped(ratio, value => 1 / value) : ratio}];
 	});
-}
-
-function inverted({median, min, max}: Spread): Spread {
-	return {median: 1 / median, min: 1 / max, max: 1 / min};
 }
 
 /** All of them, or those only that something was measured for. */
 export function targetTable(lines: readonly Line[], which: 'all' | 'measured' = 'all'): string {
 	const rows = targets.map(target => outcomeOf(target, lines)).filter(({reached}) => which === 'all' || reached !== undefined).map(({what, aim, reached, isReached, unit}) =>
-		[what, aim, reached ? `${withSpread(reached)}${unit}` : 'not measured', isReached ? 'yes' : '**no**']);
-	return table(['target', 'aim', 'median (min–max) reached', 'reached'], [
+		[what, aim, reached ? `${withSpread(reached)}${unit}` : 'not measured', reached?.interval ? fromTo(reached.interval) : '', isReached ? 'yes' : '**no**']);
+	return table(['target', 'aim', 'median (min–max) reached', '95 %', 'reached'], [
 		...rows,
-		...choices(lines).map(({trial, ratio}) => [`auto against the better of sockmap and splice: ${trial}`, '≥ 0.95 ×', `${withSpread(ratio)} ×`, ratio.median >= 0.95 ? 'yes' : '**no**']),
+		...choices(lines).map(({trial, ratio}) => [
+			`auto against the better of sockmap and splice: ${trial}`, '≥ 0.95 ×', `${withSpread(ratio)} ×`, ratio.interval ? fromTo(ratio.interval) : '', ratio.median >= 0.95 ? 'yes' : '**no**',
+		]),
 	]);
 }
 
