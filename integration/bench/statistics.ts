@@ -1,6 +1,6 @@
 /** The middle one; the mean of the two in the middle where their number is even. */
 export function median(values: readonly number[]): number {
-	const sorted = [...values].sort((one, other) => one - other);
+	const sorted = ascending(values);
 	const middle = sorted.length >> 1; // eslint-disable-line no-bitwise
 	return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
@@ -23,7 +23,7 @@ Where the median of what was drawn from lies, with a certainty of 95 %. There is
 How many of `n` values are below that median is what `n` coins show. So it takes no assumption on how they are distributed, and none that are far out weigh more than others.
 */
 export function intervalOfMedian(values: readonly number[]): Interval | undefined {
-	const sorted = [...values].sort((one, other) => one - other);
+	const sorted = ascending(values);
 	const {length} = sorted;
 	let left = 0.025; // On each side.
 	let outside = 0;
@@ -37,9 +37,13 @@ export function intervalOfMedian(values: readonly number[]): Interval | undefine
 
 /** What a function that only grows, or only falls, makes of it. */
 export function mapped({median, min, max, interval}: Spread, change: (value: number) => number): Spread {
-	const [low, high] = [min, max].map(value => change(value)).sort((one, other) => one - other) as [number, number];
-	const between = interval?.map(value => change(value)).sort((one, other) => one - other) as unknown as Interval | undefined;
+	const between = (one: number, other: number): Interval => [Math.min(change(one), change(other)), Math.max(change(one), change(other))];
+	const [low, high] = between(min, max);
 	return {
-		median: change(median), min: low, max: high, ...(between && {interval: between}),
+		median: change(median), min: low, max: high, ...(interval && {interval: between(...interval)}),
 	};
+}
+
+function ascending(values: readonly number[]): readonly number[] {
+	return [...values].sort((one, other) => one - other);
 }

@@ -165,14 +165,15 @@ export function choices(lines: readonly Line[]): ReadonlyArray<{readonly trial: 
 
 /** All of them, or those only that something was measured for. */
 export function targetTable(lines: readonly Line[], which: 'all' | 'measured' = 'all'): string {
-	const rows = targets.map(target => outcomeOf(target, lines)).filter(({reached}) => which === 'all' || reached !== undefined).map(({what, aim, reached, isReached, unit}) =>
-		[what, aim, reached ? `${withSpread(reached)}${unit}` : 'not measured', reached?.interval ? fromTo(reached.interval) : '', isReached ? 'yes' : '**no**']);
-	return table(['target', 'aim', 'median (min–max) reached', '95 %', 'reached'], [
-		...rows,
-		...choices(lines).map(({trial, ratio}) => [
-			`auto against the better of sockmap and splice: ${trial}`, '≥ 0.95 ×', `${withSpread(ratio)} ×`, ratio.interval ? fromTo(ratio.interval) : '', ratio.median >= 0.95 ? 'yes' : '**no**',
-		]),
-	]);
+	const outcomes: readonly Outcome[] = [
+		...targets.map(target => outcomeOf(target, lines)).filter(({reached}) => which === 'all' || reached !== undefined),
+		...choices(lines).map(({trial, ratio}) => ({
+			what: `auto against the better of sockmap and splice: ${trial}`, aim: '≥ 0.95 ×', reached: ratio, isReached: ratio.median >= 0.95, unit: ' ×',
+		})),
+	];
+	return table(['target', 'aim', 'median (min–max) reached', '95 %', 'reached'], outcomes.map(({what, aim, reached, isReached, unit}) => [
+		what, aim, reached ? `${withSpread(reached)}${unit}` : 'not measured', reached?.interval ? fromTo(reached.interval) : '', isReached ? 'yes' : '**no**',
+	]));
 }
 
 /** Where another contestant that a user could pick is better than `auto`. */
