@@ -45,14 +45,15 @@ export class Storm<Item> {
 
 	#runDue(): void {
 		const now = performance.now();
-		for (let [first] = this.#waiting; first !== undefined; [first] = this.#waiting) {
-			if (first.due > now) {
-				this.#wait(Math.max(1, first.due - now));
-				return;
-			}
+		// What was taken away is not waited for either: where tunnels are over in a moment, that is nearly all.
+		const next = this.#waiting.findIndex(({item, due}) => item !== undefined && due > now);
+		for (const waiting of this.#waiting.splice(0, next === -1 ? this.#waiting.length : next)) {
+			this.#runOne(waiting);
+		}
 
-			this.#waiting.shift();
-			this.#runOne(first);
+		const [first] = this.#waiting;
+		if (first) {
+			this.#wait(Math.max(1, first.due - now));
 		}
 	}
 
