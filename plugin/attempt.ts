@@ -1,7 +1,9 @@
 import {Socket} from 'node:net';
+import {performance} from 'node:perf_hooks';
 import {Rejection} from './answer.ts';
 import {type Gate} from './gate.ts';
 import {type Member} from './roster.ts';
+import {soon} from './soon.ts';
 
 /**
 What is done for a client, until it is done, or until there is a reason to give it up: the client has left, the gate is closed, or one of its times is over.
@@ -12,6 +14,7 @@ export class Attempt implements Member {
 	seat = -1;
 	readonly #listeners: Array<() => void> = [];
 	#reason: Rejection | undefined;
+	#isOver = false;
 	readonly #client: Socket;
 	readonly #gate: Gate;
 	readonly #timers: NodeJS.Timeout[] = [];
@@ -94,9 +97,14 @@ export class Attempt implements Member {
 	*/
 	limit(milliseconds: number, rejection: () => Rejection): void {
 		if (milliseconds > 0) {
-			this.#timers.push(setTimeout(() => {
-				this.giveUp(rejection());
-			}, milliseconds));
+			const end = performance.now() + milliseconds;
+			soon(() => {
+				if (!this.#isOver) {
+					this.#timers.push(setTimeout(() => {
+						this.giveUp(rejection());
+					}, Math.ceil(end - performance.now())));
+				}
+			});
 		}
 	}
 
@@ -104,6 +112,7 @@ export class Attempt implements Member {
 	Nobody is to give it up any more.
 	*/
 	end(): void {
+		this.#isOver = true;
 		for (const timer of this.#timers) {
 			clearTimeout(timer);
 		}

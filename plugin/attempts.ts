@@ -1,3 +1,5 @@
+import {performance} from 'node:perf_hooks';
+
 /**
 Counts the wrong credentials of each client address, and says how long its next answer has to wait.
 

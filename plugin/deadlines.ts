@@ -1,4 +1,6 @@
+import {performance} from 'node:perf_hooks';
 import {type CheckedTunnelOptions} from './options.ts';
+import {soon} from './soon.ts';
 
 export type Limits = Pick<CheckedTunnelOptions, 'idleTimeout' | 'maxLifetime' | 'halfClosedTimeout'>;
 
@@ -28,7 +30,7 @@ export class Deadlines {
 	readonly #endOfLife: number;
 	#allowedSilence: number;
 	#reasonOfSilence: Overdue = 'idle';
-	#takenAt = performance.now();
+	#takenAt: number;
 	#pendingBefore = 0;
 	#timer: NodeJS.Timeout | undefined;
 	#isStopped = false;
@@ -36,6 +38,7 @@ export class Deadlines {
 	constructor(limits: Limits, watched: Watched) {
 		this.#limits = limits;
 		this.#watched = watched;
+		this.#takenAt = watched.heardAt();
 		this.#allowedSilence = limits.idleTimeout;
 		this.#endOfLife = limits.maxLifetime === 0 ? Number.POSITIVE_INFINITY : this.#takenAt + limits.maxLifetime;
 		this.#arm();
@@ -49,7 +52,10 @@ export class Deadlines {
 		this.#reasonOfSilence = 'half-closed';
 		if (halfClosedTimeout > 0 && (idleTimeout === 0 || halfClosedTimeout < idleTimeout)) {
 			this.#allowedSilence = halfClosedTimeout;
-			this.#arm();
+			// The second FIN of most tunnels follows the first in no time.
+			soon(() => {
+				this.#arm();
+			});
 		}
 	}
 
