@@ -51,7 +51,7 @@ export function parsePattern(pattern: string): Pattern | undefined {
 }
 
 export function formatTarget({host, port}: Target): string {
-	return isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`;
+	return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
 /**
