@@ -41,7 +41,8 @@ Tells of each tunnel that the proxy opens from here on. Returns what stops that.
 */
 export function attach(proxy: ProxyLike, {handshakeTimeout, onUpgrade}: How): () => void {
 	// `open` tells the upstream only. What belongs to it was seen one step before.
-	const upgrades = new WeakMap<Socket, Upgrade>();
+	const upgradeOf = Symbol('upgrade');
+	type Upgraded = Socket & {[upgradeOf]?: Upgrade | undefined};
 
 	const onRequest = (proxyRequest: ClientRequest, request: IncomingMessage, client: unknown) => {
 		if (!(client instanceof Socket)) {
@@ -55,14 +56,15 @@ export function attach(proxy: ProxyLike, {handshakeTimeout, onUpgrade}: How): ()
 		}
 
 		// Prepended, because one of the relatives listens already, and emits `open` from there.
-		proxyRequest.prependOnceListener('upgrade', (_response: IncomingMessage, upstream: Socket) => {
-			upgrades.set(upstream, {request, client, upstream});
+		proxyRequest.prependOnceListener('upgrade', (_response: IncomingMessage, upstream: Upgraded) => {
+			upstream[upgradeOf] = {request, client, upstream};
 		});
 	};
 
-	const onOpen = (upstream: Socket) => {
-		const upgrade = upgrades.get(upstream);
-		if (upgrade && upgrades.delete(upstream)) {
+	const onOpen = (upstream: Upgraded) => {
+		const upgrade = upstream[upgradeOf];
+		if (upgrade) {
+			upstream[upgradeOf] = undefined;
 			upstream.prependListener('error', () => {
 				// Without us it would have been destroyed at its FIN. Its reset, after late data of the client, would have been nobody's error.
 				if (internals(upstream)._readableState.ended) {
