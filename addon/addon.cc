@@ -21,22 +21,25 @@ Napi::Value ProbeEngine(const Napi::CallbackInfo& info) {
 }
 
 // At a descriptor that Node holds. An object would cost more than the question: each tunnel is asked as it ends.
-Napi::Value Look(const Napi::CallbackInfo& info) {
+TcpSummary LookInto(const Napi::CallbackInfo& info) {
   const TcpSummary summary = SummaryOf(info[0].As<Napi::Number>().Int32Value());
   auto into = info[1].As<Napi::Float64Array>();
   into[0] = summary.rtt / 1000.0;
   into[1] = summary.retransmits;
-  return Napi::Boolean::New(info.Env(), summary.known);
+  return summary;
 }
+
+Napi::Value Look(const Napi::CallbackInfo& info) { return Napi::Boolean::New(info.Env(), LookInto(info).known); }
 
 void Bound(const Napi::CallbackInfo& info) {
   BoundBuffers(info[0].As<Napi::Number>().Int32Value(), info[1].As<Napi::Number>().Int32Value(),
                info[2].As<Napi::Boolean>());
 }
 
-// What has gone wrong with it and nobody has been told yet.
+// The same, and what has gone wrong with it and nobody has been told yet. A connection that has been reset is closed.
 Napi::Value Failure(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), PendingErrorOf(info[0].As<Napi::Number>().Int32Value()));
+  const bool closed = LookInto(info).closed;
+  return Napi::Number::New(info.Env(), closed ? PendingErrorOf(info[0].As<Napi::Number>().Int32Value()) : 0);
 }
 
 void Abort(const Napi::CallbackInfo& info) { SendReset(info[0].As<Napi::Number>().Int32Value()); }

@@ -23,6 +23,9 @@ constexpr uint64_t kTenGigabits = 1250;  // bytes a microsecond
 constexpr uint64_t kLeastWide = 1024 * 1024;
 constexpr uint64_t kMostWide = 4 * 1024 * 1024;
 
+// TCP_CLOSE of <netinet/tcp.h>, which cannot be had together with <linux/tcp.h>.
+constexpr uint8_t kClosed = 7;
+
 const char* const kStep = "set the options of the connection";
 
 void Set(int fd, int level, int name, const void* value, socklen_t length) {
@@ -50,6 +53,7 @@ TcpSummary SummaryOf(int fd) {
   socklen_t length = sizeof info;
   if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) < 0) return {};
   return {true,
+          info.tcpi_state == kClosed,
           info.tcpi_rtt,
           info.tcpi_min_rtt,
           info.tcpi_total_retrans,

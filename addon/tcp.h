@@ -8,6 +8,7 @@
 // What the kernel tells about a connection, tcp(7). All zero where it is not TCP.
 struct TcpSummary {
   bool known = false;
+  bool closed = false;         // reset, or ended both ways
   uint32_t rtt = 0;            // smoothed, in microseconds,
   uint32_t least_rtt = 0;      // and the shortest of the last minutes
   uint32_t retransmits = 0;    // segments sent again, in all

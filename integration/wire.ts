@@ -3,7 +3,7 @@ import {once} from 'node:events';
 import fs from 'node:fs';
 import net from 'node:net';
 import type {ExecutionContext} from 'ava';
-import {resetBehindEnd} from '../plugin/lifetime.ts';
+import {lookBehindEnd} from '../plugin/connection.ts';
 
 /** A TCP connection that is destroyed when the test is over, whatever happened to it. It half-closes like a TCP socket should. */
 export async function dial(t: ExecutionContext, port: number, options: Partial<net.TcpNetConnectOpts> & {readonly highWaterMark?: number} = {}): Promise<net.Socket> {
@@ -99,7 +99,7 @@ export async function readSome(socket: net.Socket, most = Number.POSITIVE_INFINI
 export async function ending(socket: net.Socket): Promise<string> {
 	let reset: NodeJS.ErrnoException | undefined;
 	socket.prependOnceListener('end', () => {
-		reset = resetBehindEnd(socket);
+		reset = lookBehindEnd(socket)?.reset;
 	});
 	try {
 		await readToEnd(socket);

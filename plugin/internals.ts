@@ -19,6 +19,9 @@ export type Internals = {
 	_reset?(): unknown;
 	_onTimeout?(): void;
 
+	// Closes the handle, whoever wants it: the last moment to ask about it.
+	_destroy(error: Error | null, callback: (error?: Error | null) => void): void; // eslint-disable-line @typescript-eslint/no-restricted-types
+
 	// Restarts the timer of `setTimeout()`. Node calls it at each read, at each write, and when a write is done.
 	_unrefTimer(): void;
 };
@@ -48,13 +51,12 @@ The constructor's name is what tells, never the descriptor: a TLS handle shows t
 */
 export function plainHandle(socket: Socket): StreamHandle | undefined {
 	const {_handle: handle} = internals(socket);
-	const name = handle?.constructor.name;
-	return handle && (name === 'TCP' || name === 'Pipe') && handle.fd >= 0 ? handle : undefined;
+	return handle && kindOf(handle) !== undefined && handle.fd >= 0 ? handle : undefined;
 }
 
 export function tcpHandle(socket: Socket): StreamHandle | undefined {
-	const handle = plainHandle(socket);
-	return handle?.constructor.name === 'TCP' ? handle : undefined;
+	const {_handle: handle} = internals(socket);
+	return handle && kindOf(handle) === 'TCP' && handle.fd >= 0 ? handle : undefined;
 }
 
 /**
@@ -62,5 +64,18 @@ The descriptor of the TCP connection below a socket, with or without TLS.
 */
 export function tcpDescriptor(socket: Socket): number | undefined {
 	const {_handle: handle} = internals(socket);
-	return handle && handle.constructor.name !== 'Pipe' && handle.fd >= 0 ? handle.fd : undefined;
+	return handle && kindOf(handle) !== 'Pipe' && handle.fd >= 0 ? handle.fd : undefined;
 }
+
+function kindOf({constructor}: StreamHandle): Kind {
+	if (!kinds.has(constructor)) {
+		kinds.set(constructor, constructor.name === 'TCP' || constructor.name === 'Pipe' ? constructor.name : undefined);
+	}
+
+	return kinds.get(constructor);
+}
+
+type Kind = 'TCP' | 'Pipe' | undefined;
+
+// They are few, and asking one for its name each time takes longer than all else here.
+const kinds = new Map<unknown, Kind>();

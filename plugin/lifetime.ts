@@ -92,12 +92,4 @@ export function networkError(errno: number): NodeJS.ErrnoException {
 	return Object.assign(new Error(`${syscall} ${code}`), {code, errno: -errno, syscall});
 }
 
-/**
-The reset behind the `end` of a socket, if it was one. When bytes came right before it, libuv reports it as the end of the stream. It is told once.
-*/
-export function resetBehindEnd(socket: Socket): NodeJS.ErrnoException | undefined {
-	const errno = native?.failure(tcpHandle(socket)?.fd ?? -1) ?? 0;
-	return errno === 0 ? undefined : networkError(errno);
-}
-
 const unreachable: ReadonlySet<string> = new Set(['ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH']);

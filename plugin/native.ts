@@ -26,11 +26,6 @@ export type Native = {
 	setUp(directory: string, shares: NativeShares): void;
 
 	/**
-	The errno of what has happened to the connection and nobody has been told yet, or 0.
-	*/
-	failure(fd: number): number;
-
-	/**
 	Sends an RST, whatever waits to be sent and whoever else holds the connection. A Unix socket is shut down.
 	*/
 	abort(fd: number): void;
@@ -44,6 +39,11 @@ export type Native = {
 	Puts what TCP knows about this connection now into the first two places of `into`: the round-trip time, and the segments sent again. False if it is none.
 	*/
 	look(fd: number, into: Float64Array): boolean;
+
+	/**
+	The same. The errno of what has happened to the connection and nobody has been told yet, or 0.
+	*/
+	failure(fd: number, into: Float64Array): number;
 
 	/**
 	Sets what is given and not zero. Throws a `NativeRefusal` that is an `Error`.

@@ -1,6 +1,6 @@
 import {type Socket} from 'node:net';
 import {type End} from './carrier.ts';
-import {look} from './connection.ts';
+import {look, lookBehindEnd} from './connection.ts';
 import {internals} from './internals.ts';
 import {type Stallable} from './stalled.ts';
 import {type ConnectionStats, type LaneStats} from './stats.ts';
@@ -27,6 +27,11 @@ export class Side implements Stallable {
 	What TCP knew of the connection when it was asked last.
 	*/
 	connection: ConnectionStats | undefined;
+
+	/**
+	Whether nothing has been read or written since.
+	*/
+	isKnown = false;
 	readonly #before: number;
 	#read: number;
 	#counted: number | undefined;
@@ -82,7 +87,16 @@ export class Side implements Stallable {
 	TCP knows nothing any more once a socket is closed, so what was seen last is kept.
 	*/
 	look(): void {
-		this.connection = look(this.socket) ?? this.connection;
+		this.#know(look(this.socket));
+	}
+
+	/**
+	As its end has come. Returns the reset behind that, if it was one.
+	*/
+	lookBehindEnd(): NodeJS.ErrnoException | undefined {
+		const seen = lookBehindEnd(this.socket);
+		this.#know(seen?.connection);
+		return seen?.reset;
 	}
 
 	lane(): LaneStats {
@@ -92,5 +106,10 @@ export class Side implements Stallable {
 			redirected: 0, spilled: 0, piped: 0, injected: 0, promotions: 0, spills: 0, // That is in the kernel.
 			state: readableEnded || destroyed ? 'done' : 'stream',
 		};
+	}
+
+	#know(connection: ConnectionStats | undefined): void {
+		this.connection = connection ?? this.connection;
+		this.isKnown = true;
 	}
 }

@@ -1,9 +1,10 @@
 import {type Socket} from 'node:net';
+import {performance} from 'node:perf_hooks';
 import process from 'node:process';
 import {Deadlines, type Limits, type Overdue, type Watched} from './deadlines.ts';
 import {drain} from './drain.ts';
 import {internals, tcpHandle} from './internals.ts';
-import {endGracefully, failed, resetBehindEnd, resetSocket} from './lifetime.ts';
+import {endGracefully, failed, resetSocket} from './lifetime.ts';
 import {native} from './native.ts';
 import {Side} from './side.ts';
 import {type ConnectionStats, type Ending, type Lanes} from './stats.ts';
@@ -53,7 +54,8 @@ export class StreamCarrier implements Carrier, Supervisor, Watched {
 	}
 
 	connections(): Ends<ConnectionStats | undefined> {
-		this.#look();
+		this.#client.look();
+		this.#upstream.look();
 		return {client: this.#client.connection, upstream: this.#upstream.connection};
 	}
 
@@ -79,7 +81,6 @@ export class StreamCarrier implements Carrier, Supervisor, Watched {
 
 	reset(): void {
 		this.#ending ??= {reason: 'reset', by: 'proxy'};
-		this.#look();
 		resetSocket(this.#client.socket);
 		resetSocket(this.#upstream.socket);
 	}
@@ -104,7 +105,6 @@ export class StreamCarrier implements Carrier, Supervisor, Watched {
 	// What has been received is still delivered. But whoever is too slow for that is not waited for much longer.
 	onOverdue(reason: Overdue): void {
 		this.#ending ??= {reason, by: 'proxy'};
-		this.#look();
 		this.close();
 		setTimeout(() => {
 			if (!this.#client.socket.writableFinished || !this.#upstream.socket.writableFinished) {
@@ -116,6 +116,7 @@ export class StreamCarrier implements Carrier, Supervisor, Watched {
 
 	// A write that a reader has taken at last is a sign of life, and so is a FIN. But neither is a byte that came.
 	onTraffic(side: Side): void {
+		side.isKnown = false;
 		this.#heardAt = performance.now();
 		if (side.hasRead()) {
 			this.#receivedAt = this.#heardAt;
@@ -128,14 +129,12 @@ export class StreamCarrier implements Carrier, Supervisor, Watched {
 	onError(side: Side, {code, syscall}: NodeJS.ErrnoException): void {
 		// Node's own errors name the system call. Others come from somebody's `destroy(error)`.
 		this.#ending ??= syscall === undefined ? {reason: 'destroyed', by: 'proxy', ...(code !== undefined && {code})} : failed(side.end, code);
-		this.#look();
 		resetSocket(this.#opposite(side).socket);
 	}
 
 	// To those who listen, a reset looks like `destroy()`. But what was cut off must not look complete at the other end.
 	onReset(side: Side, reset: () => void): void {
 		const isGone = side.socket.destroyed;
-		this.#look();
 		reset();
 		if (!isGone) {
 			this.#ending ??= {reason: 'destroyed', by: 'proxy'};
@@ -144,7 +143,7 @@ export class StreamCarrier implements Carrier, Supervisor, Watched {
 	}
 
 	onEnd(side: Side): void {
-		const error = resetBehindEnd(side.socket);
+		const error = side.lookBehindEnd();
 		if (error) {
 			side.socket.destroy(error);
 			this.onError(side, error);
@@ -154,9 +153,13 @@ export class StreamCarrier implements Carrier, Supervisor, Watched {
 		this.#firstFin ??= side.end;
 	}
 
+	onDestroy(side: Side): void {
+		if (!side.isKnown) {
+			side.look();
+		}
+	}
+
 	onFinish(side: Side): void {
-		// A socket that has ended both ways closes by itself, and this is the last that we see of it.
-		side.look();
 		if (this.#client.socket.writableFinished && this.#upstream.socket.writableFinished) {
 			// Each end has had its FIN, and there is nobody left to read for.
 			this.#leave(this.#closing && this.#ending?.reason !== 'half-closed' ? lingerTime : 0);
@@ -194,11 +197,6 @@ export class StreamCarrier implements Carrier, Supervisor, Watched {
 
 	#opposite(side: Side): Side {
 		return side === this.#client ? this.#upstream : this.#client;
-	}
-
-	#look(): void {
-		this.#client.look();
-		this.#upstream.look();
 	}
 
 	// Closing a socket that is still being sent to makes the kernel send a reset, which can destroy what was delivered last. So the peers are given time to answer our FIN. A socket with both FINs closes by itself.

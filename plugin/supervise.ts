@@ -1,5 +1,5 @@
 import {Socket} from 'node:net';
-import {internals} from './internals.ts';
+import {internals, type Internals} from './internals.ts';
 import {type Side} from './side.ts';
 import {forgetStalled, watchStalled} from './stalled.ts';
 import {isTraffic} from './traffic.ts';
@@ -15,6 +15,11 @@ export type Supervisor = {
 	*/
 	onReset(side: Side, reset: () => void): void;
 	onEnd(side: Side): void;
+
+	/**
+	Its connection is about to be closed.
+	*/
+	onDestroy(side: Side): void;
 	onFinish(side: Side): void;
 	onClose(side: Side): void;
 
@@ -27,17 +32,17 @@ export type Supervisor = {
 /**
 From here on, tells what happens to a socket.
 
-All sockets share the listeners, which know by `this` whose they are: a dozen closures for each tunnel is what setting it up would cost most.
+By methods of its own, which all sockets share, and which know by `this` whose they are. Listeners would do for most of it, but adding them, keeping them before those of others, and calling them is what setting up a tunnel would cost most.
 */
 export function supervise(side: Side): void {
 	const {socket}: {readonly socket: Supervised} = side;
 	socket[sideOf] = side;
 	// A FIN from one end must not cut off what the other end still sends. The pipes end what has to be ended.
 	socket.allowHalfOpen = true;
-	// Before http-proxy's own listener, which sends a FIN to the other end, and throws if nobody listens to the errors of the proxy.
-	// And before the pipe's, which sends a FIN.
-	socket.prependListener('error', onError).prependListener('end', onEnd).on('finish', onFinish).on('close', onClose).on('pause', onPause);
+	// Some tracers have given it one already.
+	socket.emit = Object.hasOwn(socket, 'emit') ? emitThrough(socket.emit) : emit;
 	internals(socket)._unrefTimer = onTraffic;
+	internals(socket)._destroy = onDestroy;
 	socket.resetAndDestroy = onReset;
 }
 
@@ -49,36 +54,64 @@ export function unsupervise(side: Side): void {
 	forgetStalled(side);
 	// Deleting what it has of ours would make it slow and large, as V8 keeps objects.
 	socket[sideOf] = undefined;
-	socket.off('error', onError).off('end', onEnd).off('finish', onFinish).off('close', onClose).off('pause', onPause);
 }
 
 type Supervised = Socket & {[sideOf]?: Side | undefined};
 
 const sideOf = Symbol('side of a tunnel');
 
-function onError(this: Supervised, error: NodeJS.ErrnoException): void {
-	const side = this[sideOf]!;
-	side.supervisor.onError(side, error);
+type Emit = (event: string | symbol, ...details: any[]) => boolean;
+
+function emitThrough(inner: Emit): Emit {
+	return function (this: Supervised, event, ...details: unknown[]) {
+		return emitSupervised(this, inner, event, ...details);
+	};
 }
 
-function onEnd(this: Supervised): void {
-	const side = this[sideOf]!;
-	side.supervisor.onEnd(side);
+function emit(this: Supervised, event: string | symbol, ...details: unknown[]): boolean {
+	return emitSupervised(this, (Object.getPrototypeOf(this) as Socket).emit, event, ...details);
 }
 
-function onFinish(this: Supervised): void {
-	const side = this[sideOf]!;
-	side.supervisor.onFinish(side);
-}
+function emitSupervised(socket: Supervised, inner: Emit, event: string | symbol, ...details: unknown[]): boolean {
+	const side = socket[sideOf];
+	if (side) {
+		switch (event) {
+			case 'error': {
+				// Before http-proxy's own listener, which sends a FIN to the other end, and throws if nobody listens to the errors of the proxy.
+				side.supervisor.onError(side, details[0] as NodeJS.ErrnoException);
+				if (socket.listenerCount('error') === 0) {
+					return false; // It was heard, so it is none to throw.
+				}
 
-function onClose(this: Supervised): void {
-	const side = this[sideOf]!;
-	forgetStalled(side);
-	side.supervisor.onClose(side);
-}
+				break;
+			}
 
-function onPause(this: Supervised): void {
-	watchStalled(this[sideOf]!);
+			case 'end': {
+				side.supervisor.onEnd(side); // Before the pipe's listener, which sends a FIN.
+				break;
+			}
+
+			case 'pause': {
+				watchStalled(side);
+				break;
+			}
+
+			default:
+		}
+	}
+
+	try {
+		return inner.call(socket, event, ...details);
+	} finally {
+		// Behind all listeners, even if one of them throws.
+		const left = socket[sideOf];
+		if (event === 'finish') {
+			left?.supervisor.onFinish(left);
+		} else if (event === 'close' && left) {
+			forgetStalled(left);
+			left.supervisor.onClose(left);
+		}
+	}
 }
 
 function onReset(this: Supervised): Supervised {
@@ -94,6 +127,12 @@ function onReset(this: Supervised): Supervised {
 	}
 
 	return this;
+}
+
+function onDestroy(this: Supervised, ...details: Parameters<Internals['_destroy']>): void {
+	const side = this[sideOf];
+	side?.supervisor.onDestroy(side);
+	internals(Object.getPrototypeOf(this) as Socket)._destroy.apply(this, details);
 }
 
 // In place of Node's own, which restarts the timer of `setTimeout()`.

@@ -1,5 +1,6 @@
 import {IncomingMessage} from 'node:http';
 import {type Socket} from 'node:net';
+import {performance} from 'node:perf_hooks';
 import {type Target} from './authority.ts';
 import {type Carrier, type End, type Ends} from './carrier.ts';
 import {type Refusal} from './engine.ts';
@@ -65,16 +66,16 @@ export class Tunnel {
 	#delay = 0;
 
 	/** @internal */
-	constructor(origin: TunnelOrigin) {
-		this.id = origin.id;
+	constructor(origin: TunnelOrigin, {id, leave, onOver}: TunnelPlace) {
+		this.id = id;
 		this.kind = origin.kind;
 		this.#sockets = {client: origin.client, upstream: origin.upstream};
 		this.#context = origin.context;
 		this.target = origin.target;
 		this.user = origin.user;
 		this.options = origin.options;
-		this.#leave = origin.leave;
-		this.#onOver = origin.onOver;
+		this.#leave = leave;
+		this.#onOver = onOver;
 	}
 
 	/**
@@ -204,8 +205,11 @@ export class Tunnel {
 
 	/** @internal */
 	carriedBy(carrier: Carrier): void {
+		if (this.#carrier) {
+			this.#delay = Math.round(this.age); // The first one had it from the beginning.
+		}
+
 		this.#carrier = carrier;
-		this.#delay = Math.round(this.age);
 	}
 
 	/**
@@ -259,7 +263,6 @@ const none: readonly Refusal[] = []; // One for all of them.
 
 /** @internal */
 export type TunnelOrigin = {
-	readonly id: number;
 	readonly kind: TunnelKind;
 	readonly client: Socket;
 	readonly upstream: Socket;
@@ -267,6 +270,11 @@ export type TunnelOrigin = {
 	readonly target?: Target;
 	readonly user?: string | undefined;
 	readonly options: CheckedTunnelOptions;
+};
+
+/** @internal */
+export type TunnelPlace = {
+	readonly id: number;
 
 	/**
 	Gives back its place among those that there may be.

@@ -1,7 +1,7 @@
 import {once} from 'node:events';
 import net, {type AddressInfo} from 'node:net';
 import process from 'node:process';
-import {resetBehindEnd} from '../../../plugin/lifetime.ts';
+import {lookBehindEnd} from '../../../plugin/connection.ts';
 import {pattern, PatternReader} from '../../pattern.ts';
 import {logarithmic, seeded} from '../../random.ts';
 import {switchingProtocols} from '../../upstream.ts';
@@ -96,7 +96,7 @@ class Talker {
 			this.#take(chunk);
 		});
 		socket.once('end', () => {
-			this.#saw(resetBehindEnd(socket)?.code ?? 'FIN');
+			this.#saw(lookBehindEnd(socket)?.reset?.code ?? 'FIN');
 			this.end();
 		});
 		socket.on('error', ({code}: NodeJS.ErrnoException) => {
