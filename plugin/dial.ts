@@ -65,7 +65,6 @@ export async function connectTo(target: Target, {addresses, localAddress}: Conne
 		};
 
 		const settle = () => {
-			upstream.off('connect', onConnect);
 			upstream.off('error', onError);
 			upstream.on('error', ignore); // It may still fail, before or after somebody else listens.
 			stopListening();

@@ -39,8 +39,8 @@ export function supervise(side: Side): void {
 	socket[sideOf] = side;
 	// A FIN from one end must not cut off what the other end still sends. The pipes end what has to be ended.
 	socket.allowHalfOpen = true;
-	// Some tracers have given it one already.
-	socket.emit = Object.hasOwn(socket, 'emit') ? emitThrough(socket.emit) : emit;
+	// Some tracers replace it, too.
+	socket.emit = socket.emit === emitOfNode ? emit : emitThrough(socket.emit);
 	internals(socket)._unrefTimer = onTraffic;
 	internals(socket)._destroy = onDestroy;
 	socket.resetAndDestroy = onReset;
@@ -69,7 +69,7 @@ function emitThrough(inner: Emit): Emit {
 }
 
 function emit(this: Supervised, event: string | symbol, ...details: unknown[]): boolean {
-	return emitSupervised(this, (Object.getPrototypeOf(this) as Socket).emit, event, ...details);
+	return emitSupervised(this, emitOfNode, event, ...details);
 }
 
 function emitSupervised(socket: Supervised, inner: Emit, event: string | symbol, ...details: unknown[]): boolean {
@@ -145,3 +145,4 @@ function onTraffic(this: Supervised): void {
 }
 
 const {_unrefTimer: restartTimer} = internals(Socket.prototype);
+const emitOfNode: Emit = Socket.prototype.emit;
