@@ -107,6 +107,15 @@ export const trials: readonly Trial[] = [
 		contestants: ['direct', 'http-proxy', 'stream', 'splice', 'sockmap', 'auto', 'haproxy', 'nginx', 'hand-connect', 'stream-connect', 'sockmap-connect', 'auto-connect'],
 	},
 
+	{
+		name: 'set-up held',
+		about: '300 at a time: connect, handshake, one echo of 64 B, 0.3 s of silence, in which whoever moves tunnels into the kernel does so, one more echo, close',
+		group: 'set-up',
+		load: ['setup', '--tunnels', '300', '--hold', '0.3', '--warmup', '4'],
+		times: 8,
+		contestants: ['http-proxy', 'stream', 'splice', 'sockmap', 'auto', 'haproxy'],
+	},
+
 	idle(1000, ['direct', 'http-proxy', 'auto', 'auto-detach', 'haproxy', 'nginx']),
 	idle(4000, ['direct', 'http-proxy', 'auto', 'auto-detach', 'haproxy', 'nginx']),
 	idle(9000, ['direct', 'http-proxy', 'auto', 'auto-detach', 'haproxy', 'nginx']),

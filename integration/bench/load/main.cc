@@ -58,6 +58,8 @@ Options Parse(int count, char** words) {
       options.warmup = atof(value.c_str());
     else if (name == "--pause")
       options.pause = atof(value.c_str());
+    else if (name == "--hold")
+      options.hold = atof(value.c_str());
     else if (name == "--rate")
       options.rate = atof(value.c_str());
     else if (name == "--direction")

@@ -18,6 +18,7 @@ struct Options {
   double seconds = 1;
   double warmup = 0.5;
   double pause = 0;  // between the tunnels being open and the load
+  double hold = 0;   // that a short-lived tunnel is silent, between two echoes
   double rate = 0;   // messages a second, of all tunnels together
   bool up = true;
   bool down = true;

@@ -1,10 +1,12 @@
+#include <memory>
+
 #include "client.h"
 #include "pattern.h"
 #include "socket.h"
 
 namespace {
 
-// Lives for one echo, and makes its successor.
+// Lives for one echo, or for two with a time of silence between them, and makes its successor.
 class ShortLived final : public Tunnel {
  public:
   ShortLived(Loop& loop, const Options& options, Measurement& measurement)
@@ -25,6 +27,7 @@ class ShortLived final : public Tunnel {
     received_ += static_cast<uint64_t>(received);
     if (received_ < options_.size) return;
     measurement_.received += received_;
+    if (options_.hold > 0 && !silence_) return Hold();
     measurement_.messages++;
     measurement_.latency.Add(Now() - begin_);
     new ShortLived(loop_, options_, measurement_);
@@ -32,11 +35,18 @@ class ShortLived final : public Tunnel {
   }
 
  private:
+  void Hold() {
+    received_ = 0;
+    silence_ = std::make_unique<Timer>(loop_, [this] { SendAll(fd(), Pattern::At(0), options_.size); });
+    silence_->Set(Now() + static_cast<uint64_t>(options_.hold * kSecond));
+  }
+
   Loop& loop_;
   const Options& options_;
   Measurement& measurement_;
   uint64_t begin_ = Now();
   uint64_t received_ = 0;
+  std::unique_ptr<Timer> silence_;
 };
 
 }  // namespace

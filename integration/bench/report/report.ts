@@ -101,7 +101,7 @@ const groups: ReadonlyArray<readonly [Group, string, string]> = [
 	['echo', 'Echo', 'Closed loop: one message in flight in each tunnel. *Proxy*, *machine*, *switches* and *syscalls* are for each message.'],
 	['bulk', 'Bulk', 'Bytes are counted where they arrive, both ways added up.'],
 	['fan-out', 'Fan-out', 'Open loop. The columns behind the latencies are for each message.'],
-	['set-up', 'Set-up', 'Latencies and costs are for a whole life: connect, handshake, echo, close. What promotion costs is the difference between the engines and `stream`.'],
+	['set-up', 'Set-up', 'Latencies and costs are for a whole life. In *set-up*, tunnels are over before one of them would be promoted, so that all engines do the same. What a promotion costs is the difference between them and `stream` in *set-up held*, in microseconds: the silence there limits the rate of all.'],
 	['idle', 'Idle tunnels', 'For each tunnel. Slab is kernel memory of the whole machine: the sockets of the client and the upstream are in it, as they are in the figure of `direct`.'],
 	['blocked', 'A blocked event loop', 'Open loop, once undisturbed, and once with an event loop that is blocked for 20 of every 50 ms. It sleeps, so that no processor is taken from the others.'],
 	['saturated', 'A saturated host', 'Once with everybody alike, and once with a load that goes before all else, so that only the proxy has to compete.'],
