@@ -38,7 +38,7 @@ class ShortLived final : public Tunnel {
   void Hold() {
     received_ = 0;
     silence_ = std::make_unique<Timer>(loop_, [this] { SendAll(fd(), Pattern::At(0), options_.size); });
-    silence_->Set(Now() + static_cast<uint64_t>(options_.hold * kSecond));
+    silence_->Set(Now() + Nanoseconds(options_.hold));
   }
 
   Loop& loop_;
