@@ -5,6 +5,7 @@ import {setImmediate as turn, setTimeout as wait} from 'node:timers/promises';
 import test from 'ava';
 import {EventEmitter} from 'eventemitter3';
 import {type SockmapError} from './errors.ts';
+import {native} from './native.ts';
 import {sockmap} from './sockmap.ts';
 import {type Tunnel} from './tunnel.ts';
 import {type Tunnels} from './tunnels.ts';
@@ -19,12 +20,25 @@ async function connection(): Promise<readonly [ours: Socket, theirs: Socket]> {
 	return [ours, theirs];
 }
 
+async function connections(): Promise<{readonly ours: readonly [Socket, Socket]; readonly client: Socket; readonly upstream: Socket}> {
+	const [[client, theirClient], [upstream, theirUpstream]] = await Promise.all([connection(), connection()]);
+	return {ours: [client, upstream], client: theirClient, upstream: theirUpstream};
+}
+
 async function open(tunnels: Tunnels): Promise<{readonly tunnel: Tunnel; readonly client: Socket; readonly upstream: Socket}> {
-	const [[ours, client], [ourUpstream, upstream]] = await Promise.all([connection(), connection()]);
-	const tunnel = tunnels.splice(ours, ourUpstream);
+	const {ours, client, upstream} = await connections();
+	const tunnel = tunnels.splice(...ours);
 	client.resume();
 	upstream.resume();
 	return {tunnel, client, upstream};
+}
+
+async function closeOf(tunnels: Tunnels): Promise<void> {
+	return new Promise(resolve => {
+		tunnels.once('close', () => {
+			resolve();
+		});
+	});
 }
 
 test('the proxy can be attached to again after detach(), while tunnels live on', async t => {
@@ -126,4 +140,70 @@ test('without an addon maxRate is an error, unless it is not asked for', t => {
 	}
 
 	t.notThrows(() => sockmap(undefined, {maxRate: 0}));
+});
+
+test('a socket whose emit() somebody has replaced, as tracers do, still tells them of its events', async t => {
+	const tunnels = sockmap(undefined, {engine: 'stream'});
+	const {ours, client, upstream} = await connections();
+	const told = ours.map(socket => {
+		const events: string[] = [];
+		const {emit} = socket;
+		socket.emit = function (this: Socket, event: string | symbol, ...details: any[]) {
+			events.push(String(event));
+			return (emit as (...all: any[]) => boolean).call(this, event, ...details); // eslint-disable-line @typescript-eslint/no-unsafe-argument
+		};
+
+		return events;
+	});
+	const tunnel = tunnels.splice(...ours);
+	client.end('question');
+	const [question] = await once(upstream, 'data') as [Uint8Array];
+	t.is(String(question), 'question');
+	const closed = closeOf(tunnels);
+	upstream.end();
+	client.resume();
+	await closed;
+	t.like(tunnel.stats(), {reason: 'end', by: 'client'});
+	for (const events of told) {
+		for (const event of ['end', 'finish', 'close']) {
+			t.deepEqual(events.filter(other => other === event), [event]);
+		}
+	}
+});
+
+test('a reset that nobody else listens to is heard by the tunnel, and not thrown', async t => {
+	const tunnels = sockmap(undefined, {engine: 'stream'});
+	const {ours, client, upstream} = await connections();
+	const tunnel = tunnels.splice(...ours);
+	upstream.resume();
+	const closed = closeOf(tunnels);
+	client.resetAndDestroy();
+	await closed;
+	t.like(tunnel.stats(), {reason: 'reset', by: 'client', code: 'ECONNRESET'});
+	t.is(tunnel.stats().client === undefined, native === undefined, 'TCP was not asked before the socket was closed');
+});
+
+test('those who listen hear of an error, and of the end of the tunnel after that of its sockets', async t => {
+	const tunnels = sockmap(undefined, {engine: 'stream'});
+	const {ours, client, upstream} = await connections();
+	const heard: string[] = [];
+	for (const [index, socket] of ours.entries()) {
+		socket.on('error', ({code}: NodeJS.ErrnoException) => {
+			heard.push(`${index}: ${code}`);
+		});
+		socket.on('close', () => {
+			heard.push(`${index}: close`);
+		});
+	}
+
+	tunnels.splice(...ours);
+	upstream.resume();
+	tunnels.on('close', () => {
+		heard.push('tunnel');
+	});
+	const closed = closeOf(tunnels);
+	client.resetAndDestroy();
+	await closed;
+	t.deepEqual([...heard].sort((one, other) => one.localeCompare(other)), ['0: close', '0: ECONNRESET', '1: close', 'tunnel']);
+	t.is(heard.at(-1), 'tunnel');
 });
